@@ -1,0 +1,51 @@
+import type { JsonObject } from './json.ts'
+import type { Path } from './path.ts'
+
+/** What a schema library offers under Standard Schema version 1 (zod, valibot, arktype, …), as far as contextd uses it. */
+export interface StandardSchema<Input = unknown> {
+  readonly '~standard': {
+    readonly version: 1
+    readonly vendor: string
+    /** Must be synchronous; the output is ignored. */
+    readonly validate: (value: unknown) => unknown
+    readonly types?: { readonly input: Input; readonly output: unknown } | undefined
+  }
+}
+/** Why a schema refused a value. */
+export interface SchemaIssue { readonly message: string; readonly path: readonly (string | number)[] }
+/** What `defineContext` takes. */
+export interface ContextDefinitionOptions<S extends object, P extends object, E> {
+  /** Validates the state after each commit; the type is the schema's *input*, since its output (defaults, transforms) is not stored. */
+  state: StandardSchema<S>
+  /** Validates a session's whole presence. */
+  presence?: StandardSchema<P>
+  /** Validates each event. */
+  event?: StandardSchema<E>
+  /** What an absent context reads as, and what the first write creates it from. */
+  initial?: NoInfer<S> | ((contextId: string) => NoInfer<S>)
+  /** Key that identifies list items. Default `id`. */
+  itemKey?: string
+  /** Version of the schema, a whole number ≥ 1. Default 1. */
+  version?: number
+  /** Moves a state of an older schema version on, at first access. */
+  migrate?(state: JsonObject, from: number): NoInfer<S>
+  /** Key of the lock that a commit must carry to write at this path; null: none. */
+  requireLock?(path: Path): string | null
+}
+/** One kind of context, shared by server and client: made by `defineContext`, read by both. */
+export interface ContextDefinition<Id extends string = string, S extends object = object, P extends object = object, E = unknown>
+  extends ContextDefinitionOptions<S, P, E> {
+  /** An id, or a pattern in which `*` stands for any text. */
+  readonly id: Id
+  /** For the compiler only; absent at run time. */
+  readonly '~types'?: { readonly state: S; readonly presence: P; readonly event: E }
+}
+/** Declares one kind of context. @throws {TypeError} the pattern, the schema or an option is malformed. */
+export function defineContext<const Id extends string, S extends object, P extends object = Record<string, never>, E = never>(
+  id: Id, options: ContextDefinitionOptions<S, P, E>,
+): ContextDefinition<Id, S, P, E>
+/** The map of contexts that a list of definitions declares: `InferContexts<[typeof board, typeof game]>`. */
+export type InferContexts<D extends readonly ContextDefinition[]> = {
+  [K in D[number] as IdOf<K['id']>]: K extends { readonly '~types'?: infer T } ? Exclude<T, undefined> : never
+}
+type IdOf<Pattern extends string> = Pattern extends `${infer A}*${infer B}` ? `${A}${string}${IdOf<B>}` : Pattern

@@ -1,0 +1,139 @@
+import type { Head, StreamRecord, Verdict } from '@contextd/protocol'
+import { noHead, sameHead } from './backends/backend.ts'
+import type { BatchMember, CommitBatch, CommitResult, ContextRow, LogEntry, StreamAnswer, StreamPosition } from './backends/backend.ts'
+
+/** A stream's record as stored: with the time of its last use, for P14. */
+export interface StoredRecord extends StreamRecord {
+  readonly usedAt: number
+}
+
+/** How long records outlive the time in which their session may write (P14), ms. */
+export const recordGraceMs = 86_400_000
+/** Most old records that one step removes (P14). */
+export const recordsPrunedPerStep = 8
+
+/** What the step reads, as of one moment. */
+export interface StepView {
+  readonly row: ContextRow | null
+  record(key: string): StoredRecord | null
+  /** Entries of the log above `after`; null: the log does not reach back. */
+  entriesAfter(after: number): readonly LogEntry[] | null
+}
+
+/** What the step decides; `records` are to be stored together with the batch's entries and snapshot, and its message published. */
+export type StepOutcome =
+  | Exclude<CommitResult, { type: 'committed' }>
+  | { readonly type: 'committed'; readonly row: ContextRow; readonly records: ReadonlyMap<string, StoredRecord> }
+
+/** What a store knows of a stream it has no record of. */
+export const emptyRecord: StreamRecord = Object.freeze({ epoch: 0, last: 0, verdicts: Object.freeze([]) as never })
+
+/** Whether a session is too old to begin a record (P5): what it sent before may have been forgotten. */
+export const isExpired = (stream: { readonly mintedAt: number }, now: number, sessionTtlMs: number): boolean =>
+  now - stream.mintedAt > sessionTtlMs
+
+/** Decides on one member against the record of its stream, in the order of P5; null: it is the stream's next commit. */
+function checkMember(stream: StreamPosition, record: StreamRecord | null, batch: CommitBatch): StreamAnswer | null {
+  if (record === null && isExpired(stream, batch.now, batch.sessionTtlMs)) return { type: 'expired' }
+  const { epoch, last, verdicts } = record ?? emptyRecord
+  if (stream.epoch !== epoch) return { type: 'fenced' }
+  if (stream.seq <= last) return { type: 'repeat', verdict: recordedVerdict(verdicts, stream.seq) }
+  if (stream.seq > last + 1) return { type: 'gap' }
+  return null
+}
+
+/** Verdict of a number that has one; one at or below the settled number is no longer known in full (P4). */
+export function recordedVerdict(verdicts: StreamRecord['verdicts'], seq: number): Verdict {
+  return verdicts.find(([number]) => number === seq)?.[1] ?? { type: 'applied', head: null }
+}
+
+/** The record after one more verdict: numbers that the client has settled are forgotten. */
+function withVerdict(record: StreamRecord, stream: StreamPosition, verdict: Verdict, now: number): StoredRecord {
+  const verdicts = [...record.verdicts.filter(([seq]) => seq > stream.settled)]
+  if (stream.seq > stream.settled) verdicts.push([stream.seq, verdict])
+  return { epoch: record.epoch, last: stream.seq, verdicts, usedAt: now }
+}
+
+/**
+ * The commit step (P5, P6): decides whether a batch may be written, before anything is. It is pure: a store reads `view` and writes the
+ * outcome in the same atomic step. The Redis backend's script does the same.
+ */
+export function commitStep(view: StepView, batch: CommitBatch): StepOutcome {
+  const records = new Map<string, StoredRecord>()
+  const answers: { member: number; answer: StreamAnswer }[] = []
+  batch.members.forEach(({ stream, verdict }: BatchMember, member) => {
+    if (stream === null) return
+    const record = records.get(stream.key) ?? view.record(stream.key)
+    const answer = checkMember(stream, record, batch)
+    if (answer) answers.push({ member, answer })
+    else records.set(stream.key, withVerdict(record ?? emptyRecord, stream, verdict, batch.now))
+  })
+  if (answers.length > 0) return { type: 'streams', answers }
+
+  const head: Head = view.row?.head ?? noHead
+  if (!sameHead(head, batch.base)) return { type: 'conflict', head, missed: missedSince(view, head, batch.base) }
+  return { type: 'committed', row: nextRow(view.row, batch), records }
+}
+
+/** What leads from a base to the head, if the log shows that the base is in its history. */
+function missedSince(view: StepView, head: Head, base: Head): readonly LogEntry[] | null {
+  if (head.incarnation !== base.incarnation || head.version <= base.version) return null
+  const entries = view.entriesAfter(base.version)
+  return entries?.[0]?.baseRevision === base.revision ? entries : null
+}
+
+function nextRow(row: ContextRow | null, batch: CommitBatch): ContextRow {
+  const size = batch.entries.reduce((sum, entry) => sum + entry.text.length, 0)
+  const created = row === null || row.head.version === 0
+  if (batch.remove) return { ...emptyRow(batch), createdAt: 0 }
+  if (sameHead(batch.base, batch.head)) return row ?? emptyRow(batch)
+  const before = created ? { ...emptyRow(batch), firstVersion: 1, logSize: 0 } : row
+  return {
+    head: batch.head,
+    createdAt: created ? batch.now : before.createdAt,
+    updatedAt: batch.now,
+    updatedBy: batch.updatedBy,
+    snapshotVersion: batch.snapshot === null ? before.snapshotVersion : batch.head.version,
+    snapshotSize: batch.snapshot === null ? before.snapshotSize : batch.snapshot.length,
+    firstVersion: before.firstVersion,
+    logSize: before.logSize + size,
+    sinceSnapshotSize: batch.snapshot === null ? before.sinceSnapshotSize + size : 0,
+  }
+}
+
+const emptyRow = (batch: CommitBatch): ContextRow => ({
+  head: batch.head,
+  createdAt: 0,
+  updatedAt: batch.now,
+  updatedBy: batch.updatedBy,
+  snapshotVersion: 0,
+  snapshotSize: 0,
+  firstVersion: 1,
+  logSize: 0,
+  sinceSnapshotSize: 0,
+})
+
+/**
+ * How many of the oldest entries a log drops after a commit: none newer than the snapshot; those too old while the log is large, and any
+ * while it is larger than its hard limit or longer than its longest. `sizes` are read from the oldest on.
+ */
+export function trimCount(
+  row: ContextRow,
+  retention: CommitBatch['retention'],
+  oldest: Iterable<{ readonly committedAt: number; readonly size: number }>,
+  most = 64,
+): number {
+  let count = 0
+  let size = row.logSize
+  let length = row.head.version - row.firstVersion + 1
+  for (const entry of oldest) {
+    if (count >= most || row.firstVersion + count > row.snapshotVersion) break
+    const old = size > Math.max(retention.softSize, row.snapshotSize) && entry.committedAt < retention.before
+    const long = retention.maxVersions > 0 && length > retention.maxVersions
+    if (!old && !long && size <= retention.hardSize) break
+    count += 1
+    size -= entry.size
+    length -= 1
+  }
+  return count
+}
