@@ -1,0 +1,26 @@
+import { defaultClientConditions, defaultServerConditions } from 'vite'
+import { defineConfig } from 'vitest/config'
+
+const source = '@contextd/source'
+// Vite replaces its default conditions by these, and each project needs them said again.
+const resolve = { conditions: [source, ...defaultClientConditions] }
+const ssr = { resolve: { conditions: [source, ...defaultServerConditions] } }
+
+export default defineConfig({
+  test: {
+    maxWorkers: 2,
+    coverage: { include: ['*/src/**/*.{ts,tsx}'] },
+    projects: [
+      {
+        resolve,
+        ssr,
+        test: {
+          name: 'node',
+          environment: 'node',
+          include: ['{protocol,server,client,bench}/src/**/*.test.ts', 'e2e/integration/**/*.test.ts'],
+        },
+      },
+      { resolve, ssr, test: { name: 'react', environment: 'happy-dom', include: ['react/src/**/*.test.tsx'] } },
+    ],
+  },
+})
