@@ -82,7 +82,7 @@ export class CommitQueue<T> {
   loaded(stored: StoredContext | null): Answered<T>[] {
     if (this.#attempt !== null) return []
     this.#known = fromStored(stored)
-    return this.#settleTried(null)
+    return this.#settleTried(stored?.entries ?? [], true)
   }
 
   /** Takes over a state that is newer than the one in memory (from a sync), when nothing is in flight. */
@@ -161,20 +161,22 @@ export class CommitQueue<T> {
   #conflict(attempt: Attempt<T>, head: Head, missed: readonly LogEntry[] | null): Answered<T>[] {
     this.#putBack(attempt.decided.map(({ submission }) => submission))
     this.#known = this.#known === null || missed === null ? null : fastForward(this.#known, head, missed)
-    return this.#known === null ? [] : this.#settleTried(missed)
+    return this.#known === null ? [] : this.#settleTried(missed ?? [], false)
   }
 
-  /** P7: a commit of the server that was tried with unknown outcome was applied iff one of its revisions is among the missed ones. */
-  #settleTried(missed: readonly LogEntry[] | null): Answered<T>[] {
+  /**
+   * P7: a commit of the server that was tried with unknown outcome was applied iff one of its revisions is among the missed ones;
+   * `partly` says that these are not all that was missed.
+   */
+  #settleTried(missed: readonly LogEntry[], partly: boolean): Answered<T>[] {
     const answered: Answered<T>[] = []
-    for (const [submission, revisions] of [...this.#tried]) {
-      const entry = missed?.find(({ revision }) => revisions.has(revision))
-      if (missed !== null && !entry) continue
+    for (const [submission, revisions] of this.#tried) {
+      const entry = missed.find(({ revision }) => revisions.has(revision))
+      if (!entry && !partly) continue
       this.#takeBack(submission)
       const head = entry && { incarnation: this.#known!.head.incarnation, version: entry.version, revision: entry.revision }
-      answered.push(
-        this.#answered(submission, head ? { type: 'verdict', verdict: { type: 'applied', head }, decided: null } : { type: 'unknown' }),
-      )
+      const answer: Answer = head ? { type: 'verdict', verdict: { type: 'applied', head }, decided: null } : { type: 'unknown' }
+      answered.push(this.#answered(submission, answer))
     }
     return answered
   }

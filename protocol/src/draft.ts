@@ -1,0 +1,45 @@
+import type { JsonObject, JsonValue } from './json.ts'
+import type { Container, Position } from './json-shape.ts'
+
+/**
+ * A state that is being changed. Only the containers on the way to a change are copied, and each of them once, however many changes there
+ * are; all else keeps its identity, and the state it began with is not touched.
+ */
+export class Draft {
+  #root: JsonObject
+  readonly #copies = new Set<Container>()
+
+  constructor(state: JsonObject) {
+    this.#root = state
+  }
+
+  /** The state as it is now. It must not be changed except through `writable`. */
+  get state(): JsonObject {
+    return this.#root
+  }
+
+  /** The container that the first `depth` steps lead to, which must be there, as a copy that may be changed in place. */
+  writable(path: readonly Position[], depth: number): Container {
+    let node: Container = this.#copyOnce(this.#root)
+    this.#root = node as JsonObject
+    for (let step = 0; step < depth; step += 1) {
+      const parent = node as { [position: Position]: JsonValue }
+      const position = path[step]!
+      node = this.#copyOnce(parent[position] as Container)
+      parent[position] = node
+    }
+    return node
+  }
+
+  /** Copies again what is changed from now on: for when a part of the state has been handed out. */
+  release(): void {
+    this.#copies.clear()
+  }
+
+  #copyOnce<T extends Container>(container: T): T {
+    if (this.#copies.has(container)) return container
+    const copy = (Array.isArray(container) ? container.slice() : { ...container }) as T
+    this.#copies.add(copy)
+    return copy
+  }
+}

@@ -1,0 +1,20 @@
+import type { JsonValue } from './json.ts'
+
+/**
+ * Tells whether two JSON values are equal: by content, whatever the order of keys. Subtrees that are the same reference are not looked into.
+ * −0 equals 0, as JSON text has them alike.
+ */
+export function equal(a: JsonValue | undefined, b: JsonValue | undefined): boolean {
+  if (a === b) return true
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
+  if (Array.isArray(a)) {
+    if (!Array.isArray(b) || a.length !== b.length) return false
+    for (let index = 0; index < a.length; index += 1) if (!equal(a[index], b[index])) return false
+    return true
+  }
+  if (Array.isArray(b)) return false
+  const keys = Object.keys(a)
+  if (keys.length !== Object.keys(b).length) return false
+  for (const key of keys) if (!Object.hasOwn(b, key) || !equal(a[key], b[key])) return false
+  return true
+}
