@@ -1,4 +1,6 @@
 import type { Author, Head, StreamRecord, Verdict } from '@contextd/protocol'
+import type { Namespace } from 'socket.io'
+import type { Adapter } from 'socket.io-adapter'
 
 /** What a store knows of a context besides its state. An absent context that was deleted keeps its revision as long as its records. */
 export interface ContextRow {
@@ -153,10 +155,12 @@ export interface ListedContext {
 }
 /** Options of `list`. */
 export interface ListQuery {
+  /** Most contexts; 0: all. */
   readonly limit: number
   readonly offset: number
   readonly order: 'asc' | 'desc'
   readonly prefix: string
+  /** Only contexts changed at this time or later, ms; 0: all. */
   readonly updatedSince: number
 }
 
@@ -167,7 +171,38 @@ export type Publishing =
   /** `changed` is called when another process may have written: the heads of open contexts are read then. */
   | { readonly type: 'poll'; onChange(changed: () => void): () => void }
   /** The store publishes `CommitBatch.message` to all nodes in the atomic step of the commit. */
-  | { readonly type: 'publish'; subscribe(contextId: string, listener: (message: string) => void): () => void }
+  | StorePublishing
+
+/** A store that is also the fan-out. */
+export interface StorePublishing {
+  readonly type: 'publish'
+  /** Hands over what is published of a context, for listeners in this process that are no sockets. Returns the end of it. */
+  subscribe(contextId: string, listener: (message: string) => void): () => void
+  /** Calls when publications may have been missed: the subscribing connection was down and is back. Returns the end of it. */
+  onRestored(listener: () => void): () => void
+  readonly sockets: PublishedSockets
+}
+
+/** How publications reach the sockets of this node. */
+export interface PublishedSockets {
+  /** Makes the Socket.IO adapter of a namespace; it survives refused publishes and garbage on its channels. */
+  adapter(): (namespace: Namespace) => Adapter
+  /** The Socket.IO room of a context: {@link roomOf}. */
+  room(contextId: string): string
+  /**
+   * Resolves once the store has confirmed this node's subscription to the context: after the socket has joined the room, before the sync is read.
+   * @throws {ContextdError} `backend_unavailable` – the store cannot be reached
+   */
+  confirm(contextId: string): Promise<void>
+}
+
+/** A backend, as an application passes it on. */
+export interface Backend {
+  /** For logs and errors; without secrets. */
+  readonly name: string
+  /** Ends connections. */
+  close(): Promise<void>
+}
 
 /**
  * Where contexts are kept. Invariants, checked by the contract suite in `contextd/testing`:
@@ -175,9 +210,7 @@ export type Publishing =
  * stored together or not at all; the same batch given twice is stored once.
  * All calls throw `ContextdError`: `backend_unavailable` when nothing was done, `timeout` with `outcome: 'unknown'` when a commit may have been.
  */
-export interface ContextBackend {
-  /** For logs and errors; without secrets. */
-  readonly name: string
+export interface ContextBackend extends Backend {
   readonly publishing: Publishing
   /** Connects and checks the store. @throws {ContextdError} `backend_unavailable` – with what to do */
   open(): Promise<void>
@@ -193,11 +226,16 @@ export interface ContextBackend {
   heads(contextIds: readonly string[]): Promise<readonly Head[]>
   /** Contexts that exist, by id in code-unit order. */
   list(query: ListQuery): Promise<readonly ListedContext[]>
-  /** Ends connections. */
-  close(): Promise<void>
+}
+
+/** Socket.IO room of a context, with a Redis hash tag of its own. Never 20 characters long: Socket.IO's sharded adapter takes such a room for a socket's own. */
+export function roomOf(contextId: string): string {
+  const room = `{ctx:${contextId}}`
+  return room.length === 20 ? `${room}.` : room
 }
 
 /** Head of a context that was never there. */
 export const noHead: Head = Object.freeze({ incarnation: '', version: 0, revision: '' })
 /** Whether two heads are the same version (P1). */
-export const sameHead = (a: Head, b: Head): boolean => a.incarnation === b.incarnation && a.version === b.version && a.revision === b.revision
+export const sameHead = (a: Head, b: Head): boolean =>
+  a.incarnation === b.incarnation && a.version === b.version && a.revision === b.revision
