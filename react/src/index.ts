@@ -1,1 +1,10 @@
-export {}
+export type { ContextdHooks } from './contextd-hooks.ts'
+export { createContextdHooks } from './create-contextd-hooks.ts'
+export { ContextdProvider } from './provider.ts'
+export { useConnection } from './use-connection.ts'
+export { useContextd } from './use-contextd.ts'
+export { useContextdClient } from './use-contextd-client.ts'
+export { useContextdHandle } from './use-contextd-handle.ts'
+export { useContextdMutation } from './use-contextd-mutation.ts'
+export { useContextdStatus } from './use-contextd-status.ts'
+export type { Equals } from './use-selected.ts'

@@ -1,0 +1,108 @@
+import type { BaseClient, Client, ContextStatus, HandleOf, JsonObject, Source, UndeclaredContexts } from '@contextd/client'
+import { Lease } from './lease.ts'
+
+/** Time from the last component that uses a context to leaving it, ms. */
+export const graceMs = 5_000
+
+/** What a zustand hook reads; every `Source` is one. */
+export type ReadableStore<T> = Pick<Source<T>, 'getState' | 'getInitialState' | 'subscribe'>
+/** The handle of a context whose types are known to the caller only. */
+export type AnyHandle = HandleOf<UndeclaredContexts, string>
+type Listener = (state: JsonObject | undefined, previous: JsonObject | undefined) => void
+/** What `client.context` takes. */
+export interface HandleOptions {
+  readonly initial?: object
+  readonly presence?: JsonObject
+}
+
+/**
+ * One context of one client, shared by all hooks that name its id.
+ * Invariants: reading opens nothing; the handle is subscribed to once, however many components subscribe; it is left `graceMs` after
+ * the last holder is gone, and joined again when a component that kept the store comes back (React hides and shows them).
+ */
+export class ContextStore implements ReadableStore<JsonObject | undefined> {
+  readonly handle: AnyHandle
+  /** How the context stands; watching it opens the context, or it would never get beyond `loading`. */
+  readonly status: ReadableStore<ContextStatus>
+  readonly #declare: (options: HandleOptions) => void
+  readonly #interest: Lease
+  readonly #subscription: Lease
+  readonly #listeners = new Set<Listener>()
+  #declared: boolean
+
+  constructor(client: Client<UndeclaredContexts>, id: string, options: HandleOptions | undefined) {
+    const handle = client.context(id, options)
+    this.handle = handle
+    this.#declared = options !== undefined
+    this.#declare = (given) => void client.context(id, given)
+    this.#interest = new Lease(() => {
+      const stores = storesOf(client)
+      stores.set(id, this)
+      return () => {
+        if (stores.get(id) === this) stores.delete(id)
+        handle.leave()
+      }
+    }, graceMs)
+    this.#subscription = new Lease(() => handle.subscribe(this.#notify), graceMs)
+    const { getState, getInitialState, subscribe } = handle.status
+    this.status = { getState, getInitialState, subscribe: (listener) => inTurn(subscribe(listener), this.subscribe(ignore)) }
+  }
+
+  readonly getState = (): JsonObject | undefined => this.handle.getState()
+  readonly getInitialState = (): JsonObject | undefined => this.handle.getInitialState()
+
+  /** Keeps the store and its handle without opening the context; returns the function that ends it. */
+  readonly hold = (): (() => void) => this.#interest.hold()
+
+  /** Opens the context, and calls for each change; returns the function that ends it. */
+  readonly subscribe = (listener: Listener): (() => void) => {
+    // An entry of its own: the same listener twice is two subscriptions.
+    const entry: Listener = (state, previous) => listener(state, previous)
+    const letGo = inTurn(this.#subscription.hold(), this.#interest.hold())
+    this.#listeners.add(entry)
+    return () => {
+      this.#listeners.delete(entry)
+      letGo()
+    }
+  }
+
+  /** Makes options known that came after the store was made. Not while rendering: others are told of a new `initial`. */
+  declare(options: HandleOptions): void {
+    if (this.#declared) return
+    this.#declared = true
+    this.#declare(options)
+  }
+
+  readonly #notify: Listener = (state, previous) => {
+    for (const listener of this.#listeners) listener(state, previous)
+  }
+}
+
+const registry = new WeakMap<BaseClient, Map<string, ContextStore>>()
+
+function storesOf(client: BaseClient): Map<string, ContextStore> {
+  const found = registry.get(client)
+  if (found) return found
+  const stores = new Map<string, ContextStore>()
+  registry.set(client, stores)
+  return stores
+}
+
+/** Finds the store of a context, or makes it; safe while rendering. @throws {TypeError} the id is malformed */
+export function contextStore(client: BaseClient, id: string, options?: HandleOptions): ContextStore {
+  const found = storesOf(client).get(id)
+  if (found) return found
+  // The hooks' callers know the contexts' types, the hooks do not.
+  const store = new ContextStore(client as Client<UndeclaredContexts>, id, options)
+  // Held for a moment: a render that React throws away leaves nothing behind.
+  store.hold()()
+  return store
+}
+
+const ignore = (): void => {}
+
+function inTurn(...actions: readonly (() => void)[]): () => void {
+  return () => {
+    for (const action of actions) action()
+  }
+}
