@@ -1,0 +1,56 @@
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
+
+/** A TCP proxy on the loopback that counts what passes, and can cut everybody off. */
+export class TcpProxy {
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+  /** Bytes that went to the target. */
+  sent = 0
+  /** Bytes that came back. */
+  received = 0
+  /** While false, new connections are closed at once. */
+  open = true
+
+  private constructor(targetPort: number) {
+    this.#server = createServer((near) => {
+      if (!this.open) return near.destroy()
+      const far = connect(targetPort, '127.0.0.1')
+      near.on('data', (chunk) => (this.sent += chunk.length))
+      far.on('data', (chunk) => (this.received += chunk.length))
+      near.pipe(far).pipe(near)
+      for (const socket of [near, far]) {
+        this.#sockets.add(socket)
+        socket.on('error', () => {})
+        socket.on('close', () => {
+          this.#sockets.delete(socket)
+          near.destroy()
+          far.destroy()
+        })
+      }
+    })
+  }
+
+  static async to(targetPort: number): Promise<TcpProxy> {
+    const proxy = new TcpProxy(targetPort)
+    proxy.#server.listen(0, '127.0.0.1')
+    await once(proxy.#server, 'listening')
+    return proxy
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  /** Breaks every connection; new ones are accepted only while `open`. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  async close(): Promise<void> {
+    this.cut()
+    this.#server.close()
+    await once(this.#server, 'close')
+  }
+}
