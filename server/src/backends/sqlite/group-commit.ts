@@ -1,0 +1,141 @@
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
+import { ContextdError } from '@contextd/protocol'
+import type { DatabaseSyncInstance } from '@photostructure/sqlite'
+import { codeOf, concernsFile, isBusy, sqliteCode, unavailable, unknownOutcome } from './errors.ts'
+
+/** A call that waits for the next transaction. */
+interface Call {
+  /** True: it needs a transaction that may write. */
+  writes: boolean
+  /** Does the work; returns what to do once it is stored, or null to be done again in a transaction that may write. */
+  readonly run: (mayWrite: boolean) => (() => void) | null
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * The transactions of one connection. All calls that arrive in one turn of the event loop are one transaction, whatever their contexts: one
+ * `fsync` for all of them. Nobody is told anything before it is stored. None is open when this returns to the event loop.
+ */
+export class GroupCommit {
+  readonly #database: DatabaseSyncInstance
+  readonly #patienceMs: number
+  #calls: Call[] = []
+  #flushing: Promise<void> | null = null
+
+  /** `patienceMs`: how long a call waits for another process that holds the file. */
+  constructor(database: DatabaseSyncInstance, patienceMs: number) {
+    this.#database = database
+    this.#patienceMs = patienceMs
+  }
+
+  /**
+   * Runs a call in the next transaction; one that does not write may answer null, to be run again in one that may.
+   * @throws {ContextdError} `backend_unavailable` – nothing was stored · `timeout` with `outcome: 'unknown'` – it may have been
+   */
+  add<T>(writes: boolean, run: (mayWrite: boolean) => T | null): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const attempt = (mayWrite: boolean): (() => void) | null => {
+        const result = run(mayWrite)
+        return result === null ? null : () => resolve(result)
+      }
+      this.#calls.push({ writes, run: attempt, reject })
+      this.#flushing ??= this.#flush()
+    })
+  }
+
+  /** Reads as of one moment, at once. @throws {ContextdError} `backend_unavailable` */
+  async read<T>(run: () => T): Promise<T> {
+    const deadline = performance.now() + this.#patienceMs
+    for (;;) {
+      try {
+        return this.#transaction('BEGIN', run)
+      } catch (error) {
+        if (!isBusy(error) || performance.now() >= deadline) throw unavailable(error)
+      }
+      await delay(pause())
+    }
+  }
+
+  /** Resolves when no call is waiting. */
+  async drain(): Promise<void> {
+    while (this.#flushing !== null) await this.#flushing
+  }
+
+  async #flush(): Promise<void> {
+    while (this.#calls.length > 0) {
+      await turn()
+      const calls = this.#calls
+      this.#calls = []
+      await this.#settle(calls, performance.now() + this.#patienceMs)
+    }
+    this.#flushing = null
+  }
+
+  async #settle(calls: readonly Call[], deadline: number): Promise<void> {
+    for (;;) {
+      try {
+        return this.#transact(calls)
+      } catch (error) {
+        if (!isBusy(error) || performance.now() >= deadline) return await this.#failed(calls, error, deadline)
+      }
+      await delay(pause())
+    }
+  }
+
+  #transact(calls: readonly Call[]): void {
+    const mayWrite = calls.some(({ writes }) => writes)
+    const postponed: Call[] = []
+    const told = this.#transaction(mayWrite ? 'BEGIN IMMEDIATE' : 'BEGIN', () =>
+      calls.flatMap((call) => {
+        const tell = call.run(mayWrite)
+        if (tell === null) postponed.push(call)
+        return tell ?? []
+      }),
+    )
+    for (const tell of told) tell()
+    for (const call of postponed) call.writes = true
+    this.#calls.unshift(...postponed)
+  }
+
+  /** Nothing of `calls` is stored, or nobody knows. What fails for itself does not take others with it. */
+  async #failed(calls: readonly Call[], error: unknown, deadline: number): Promise<void> {
+    if (calls.length > 1 && !(error instanceof ContextdError) && !isBusy(error) && !concernsFile(error)) {
+      for (const call of calls) await this.#settle([call], deadline)
+      return
+    }
+    for (const call of calls) call.reject(error instanceof ContextdError ? error : unavailable(error))
+  }
+
+  #transaction<T>(begin: 'BEGIN' | 'BEGIN IMMEDIATE', run: () => T): T {
+    // Left over only when a rollback failed.
+    if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
+    this.#database.exec(begin)
+    let result: T
+    try {
+      result = run()
+    } catch (error) {
+      this.#rollBack()
+      throw error
+    }
+    try {
+      this.#database.exec('COMMIT')
+    } catch (error) {
+      this.#rollBack()
+      if (begin === 'BEGIN' || isBusy(error) || codeOf(error) === sqliteCode.full) throw error
+      throw unknownOutcome(error)
+    }
+    return result
+  }
+
+  /** SQLite has rolled back by itself after some errors. A rollback that fails is made up for before the next transaction. */
+  #rollBack(): void {
+    try {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
+    } catch {
+      // The error that led here says more.
+    }
+  }
+}
+
+/** Short and random, so that processes that wait for each other do not keep step, ms. */
+const pause = (): number => 1 + Math.random() * 19

@@ -1,0 +1,71 @@
+import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite'
+import { recordsPrunedPerStep } from '../../commit-step.ts'
+
+/** A context's row as SQLite keeps it; version NULL: it has records only. */
+export interface ContextColumns {
+  readonly number: number
+  readonly incarnation: string
+  readonly version: number | null
+  readonly revision: string
+  readonly created_at: number
+  readonly updated_at: number
+  readonly updated_by: string
+  readonly snapshot_version: number
+  readonly snapshot_size: number
+  readonly first_version: number
+  readonly log_size: number
+  readonly since_snapshot_size: number
+}
+/** An entry of the log as SQLite keeps it. */
+export interface LogColumns {
+  readonly version: number
+  readonly committed_at: number
+  readonly revision: string
+  readonly base_revision: string
+  readonly entry: string
+}
+/** A stream's record as SQLite keeps it. */
+export interface RecordColumns {
+  readonly epoch: number
+  readonly last: number
+  readonly used_at: number
+  readonly verdicts: string
+}
+
+const columns = `incarnation, version, revision, created_at, updated_at, updated_by,
+  snapshot_version, snapshot_size, first_version, log_size, since_snapshot_size`
+const absent = '(version IS NULL OR version = 0)'
+const listed = (order: 'ASC' | 'DESC'): string => `SELECT id, version, revision, created_at, updated_at FROM contexts
+  WHERE version > 0 AND id >= ? AND id < ? AND updated_at >= ? ORDER BY id ${order} LIMIT ? OFFSET ?`
+
+const sql = {
+  context: `SELECT number, ${columns} FROM contexts WHERE id = ?`,
+  head: 'SELECT incarnation, version, revision FROM contexts WHERE id = ?',
+  addContext: 'INSERT INTO contexts (id) VALUES (?)',
+  setRow: `UPDATE contexts SET (${columns}) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE number = ?`,
+  snapshot: 'SELECT state FROM snapshots WHERE context = ?',
+  setSnapshot: 'INSERT INTO snapshots VALUES (?, ?) ON CONFLICT (context) DO UPDATE SET state = excluded.state',
+  removeSnapshot: 'DELETE FROM snapshots WHERE context = ?',
+  log: 'SELECT version, committed_at, revision, base_revision, entry FROM log WHERE context = ? AND version > ? ORDER BY version',
+  addEntry: 'INSERT INTO log (context, version, committed_at, size, revision, base_revision, entry) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  oldest: 'SELECT committed_at AS committedAt, size FROM log WHERE context = ? ORDER BY version LIMIT 65',
+  trim: 'DELETE FROM log WHERE context = ? AND version < ?',
+  record: 'SELECT epoch, last, used_at, verdicts FROM records WHERE context = ? AND key = ?',
+  setRecord: `INSERT INTO records (context, key, epoch, last, used_at, verdicts) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (context, key) DO UPDATE SET (epoch, last, used_at, verdicts) = (excluded.epoch, excluded.last, excluded.used_at, excluded.verdicts)`,
+  prune: `DELETE FROM records WHERE context = ?1 AND key IN
+    (SELECT key FROM records WHERE context = ?1 AND used_at < ?2 ORDER BY used_at, key LIMIT ${recordsPrunedPerStep})`,
+  expireRecords:
+    'DELETE FROM records WHERE (context, key) IN (SELECT context, key FROM records INDEXED BY records_by_use WHERE used_at < ?)',
+  forget: `DELETE FROM contexts WHERE ${absent} AND ifnull(updated_at, 0) < ? AND NOT EXISTS (SELECT 1 FROM records WHERE context = number)`,
+  listAscending: listed('ASC'),
+  listDescending: listed('DESC'),
+} as const
+
+/** The store's statements, compiled for one connection. */
+export type Statements = { readonly [Name in keyof typeof sql]: StatementSyncInstance }
+
+/** Compiles all statements. */
+export function prepareStatements(database: DatabaseSyncInstance): Statements {
+  return Object.fromEntries(Object.entries(sql).map(([name, text]) => [name, database.prepare(text)])) as Statements
+}
