@@ -1,0 +1,47 @@
+import type { ContextBackend } from '../backends/backend.ts'
+import { commitCases } from './contract/commit-cases.ts'
+import { handleCases } from './contract/handle-cases.ts'
+import type { KitCase, StoreUnderTest } from './contract/kit.ts'
+import { lifeCases } from './contract/life-cases.ts'
+import { listCases } from './contract/list-cases.ts'
+import { streamCases } from './contract/stream-cases.ts'
+import { syncCases } from './contract/sync-cases.ts'
+
+export type { StoreUnderTest } from './contract/kit.ts'
+
+/** One case of the contract; `run` throws where the backend does not keep it. */
+export interface ContractCase {
+  /** The fact that it checks. */
+  readonly name: string
+  readonly run: () => Promise<void>
+}
+
+const allCases: readonly KitCase[] = [...commitCases, ...streamCases, ...syncCases, ...lifeCases, ...listCases, ...handleCases]
+
+/**
+ * What every backend must do, as cases for any test runner:
+ *
+ *     for (const { name, run } of backendContract({ create: () => ({ handle: () => new MyBackend(database) }) })) test(name, run)
+ *
+ * @param options `create` makes an empty store for each case, and hands out backends on it
+ */
+export function backendContract(options: { readonly create: () => StoreUnderTest | Promise<StoreUnderTest> }): ContractCase[] {
+  return allCases.map(({ name, run }) => ({ name, run: () => runCase(run, options.create) }))
+}
+
+async function runCase(run: KitCase['run'], create: () => StoreUnderTest | Promise<StoreUnderTest>): Promise<void> {
+  const store = await create()
+  const handles = new Set<ContextBackend>()
+  const another = async (): Promise<ContextBackend> => {
+    const backend = store.handle()
+    handles.add(backend)
+    await backend.open()
+    return backend
+  }
+  try {
+    await run({ backend: await another(), another })
+  } finally {
+    for (const backend of handles) await backend.close()
+    await store.remove?.()
+  }
+}

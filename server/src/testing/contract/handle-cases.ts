@@ -1,0 +1,100 @@
+import { EventEmitter, on } from 'node:events'
+import type { ContextBackend } from '../../backends/backend.ts'
+import { at, batchOf, contextId, everything, fact, recordOf, refuse, same, store, storeMany, synced } from './kit.ts'
+import type { KitCase } from './kit.ts'
+
+/** How long a case waits for what must come, ms. */
+const patienceMs = 10_000
+
+/** Several backends on one store, and how they hear of each other. */
+export const handleCases: readonly KitCase[] = [
+  fact('what one backend has stored another sees at once', async ({ backend, another }) => {
+    const other = await another()
+    const [, second] = await storeMany(backend, 2, { members: [{}, {}] })
+    same(await everything(other), await everything(backend))
+    const third = await store(other, { base: second!.head, members: [{ stream: at(1) }] })
+    same(await everything(backend), await everything(other))
+    same((await recordOf(backend)).last, 1)
+    same((await synced(backend, { head: second!.head, known: second!.head })).row!.head, third.head)
+    same((await refuse(backend, batchOf({ base: second!.head }))).type, 'conflict')
+    await store(backend, { base: third.head, remove: true })
+    same(await everything(other), await everything(backend))
+  }),
+
+  fact('a backend opened later has all that was stored', async ({ backend, another }) => {
+    const [first] = await storeMany(backend, 1)
+    const second = await store(backend, { base: first!.head, members: [{ stream: at(1) }] })
+    await synced(backend, { stream: { epoch: 3, told: 1 } })
+    const later = await another()
+    same(await everything(later), await everything(backend))
+    same((await recordOf(later, { epoch: 4 })).epoch, 4)
+    await store(later, { base: second.head, members: [{ stream: at(2, { epoch: 4 }) }] })
+  }),
+
+  fact('opening twice is opening once', async ({ backend }) => {
+    await Promise.all([backend.open(), backend.open()])
+    await store(backend)
+  }),
+
+  fact('a backend hears of what another has stored', async ({ backend, another }) => {
+    const other = await another()
+    if (backend.publishing.type === 'publish') await hearsMessages(backend, other)
+    if (backend.publishing.type === 'poll') await hearsChange(backend, other)
+  }),
+]
+
+async function hearsChange(backend: ContextBackend, other: ContextBackend): Promise<void> {
+  if (backend.publishing.type !== 'poll') return
+  const heard = new EventEmitter()
+  const stop = backend.publishing.onChange(() => heard.emit('changed'))
+  const changes = on(heard, 'changed', { signal: AbortSignal.timeout(patienceMs) })
+  try {
+    const { head } = await store(other)
+    await changes.next()
+    same(await backend.heads([contextId]), [head])
+    const next = await store(other, { base: head })
+    await changes.next()
+    same(await backend.heads([contextId]), [next.head])
+  } finally {
+    stop()
+  }
+}
+
+const messageOf = (index: number): string => JSON.stringify(['h', [contextId, 'é😀', index, 'r']])
+
+/** Every stored batch's message comes once, in the order of versions, to both; those of refused batches do not. */
+async function hearsMessages(backend: ContextBackend, other: ContextBackend): Promise<void> {
+  const heard = new EventEmitter()
+  const stops = [backend, other].map(({ publishing }, index) =>
+    publishing.type === 'publish' ? publishing.subscribe(contextId, (message) => heard.emit(`message-${index}`, message)) : () => {},
+  )
+  const lists = [0, 1].map((index) => on(heard, `message-${index}`, { signal: AbortSignal.timeout(patienceMs) }))
+  try {
+    // The subscriptions may take a moment: until both have heard one of these.
+    let base = (await store(backend, { message: messageOf(0) })).head
+    const first = lists.map((list) => list.next())
+    const ready = Promise.all(first).then(() => true)
+    let probes = 1
+    while (!(await Promise.race([ready, new Promise<false>((done) => setTimeout(done, 20, false))]))) {
+      base = (await store(backend, { base, message: messageOf(0) })).head
+      probes += 1
+    }
+    const sent: string[] = []
+    for (let index = 1; index <= 20; index += 1) {
+      const writer = index % 2 === 0 ? backend : other
+      await refuse(writer, batchOf({ base: { ...base, revision: 'other' }, message: messageOf(-index) }))
+      base = (await store(writer, { base, message: messageOf(index) })).head
+      sent.push(messageOf(index))
+    }
+    for (const list of lists) {
+      const got: string[] = []
+      for (let most = probes + 20; got.length < 20 && most > 0; most -= 1) {
+        const { value } = (await list.next()) as { value: [string] }
+        if (value[0] !== messageOf(0)) got.push(value[0])
+      }
+      same(got, sent)
+    }
+  } finally {
+    for (const stop of stops) stop()
+  }
+}
