@@ -42,7 +42,7 @@ export function BoardView({ boardId, board }: { boardId: BoardId; board: BoardHa
   )
   // A card in another column is another element: the focus goes with it.
   useLayoutEffect(() => {
-    if (refocus.current !== null) document.querySelector<HTMLElement>(`[data-card-id="${CSS.escape(refocus.current)}"]`)?.focus()
+    if (refocus.current !== null) document.querySelector<HTMLElement>(`.card[data-id="${CSS.escape(refocus.current)}"]`)?.focus()
     refocus.current = null
   })
 
@@ -65,7 +65,7 @@ export function BoardView({ boardId, board }: { boardId: BoardId; board: BoardHa
             <InlineEdit
               value=""
               label="Add a column"
-              testId="add-column"
+              testId="new-column"
               maxLength={60}
               onSave={(title) => void addColumn(board, name, title)}
             >

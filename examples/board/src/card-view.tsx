@@ -33,22 +33,10 @@ export const CardView = memo(function CardView({
       setEditing(true)
     } else if (event.key === 'Delete') void removeCard(board, name, card)
   }
-  const close = (): void => setEditing(false)
   if (editing) {
     return (
-      <li className="card card-editing" data-testid="card" data-card={card.id}>
-        <TextForm
-          text={card.text}
-          label="Text of the card"
-          submit="Save"
-          testId="card-input"
-          leave="save"
-          onClose={close}
-          onSave={(text) => {
-            close()
-            if (text !== card.text) void editCard(board, name, card, text)
-          }}
-        />
+      <li className="card card-editing" data-testid="card" data-id={card.id}>
+        <TextForm text={card.text} onSave={(text) => void editCard(board, name, card, text)} onClose={() => setEditing(false)} />
       </li>
     )
   }
@@ -56,7 +44,7 @@ export const CardView = memo(function CardView({
     <li
       className="card"
       data-testid="card"
-      data-card-id={card.id}
+      data-id={card.id}
       data-lifted={lifted}
       data-drop={dropBefore}
       tabIndex={0}
@@ -77,7 +65,7 @@ export const CardView = memo(function CardView({
           onClick={() => void vote(board, name, card)}
         >
           <UpIcon />
-          <span key={card.votes} className="vote-count">
+          <span key={card.votes} className="vote-count" data-testid="votes">
             {card.votes}
           </span>
         </button>
@@ -87,7 +75,7 @@ export const CardView = memo(function CardView({
         <button
           type="button"
           className="icon-button card-delete"
-          data-testid="card-delete"
+          data-testid="delete-card"
           aria-label={`Delete ${card.text}`}
           onClick={() => void removeCard(board, name, card)}
         >

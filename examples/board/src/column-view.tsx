@@ -4,10 +4,10 @@ import { addCard, removeColumn, renameColumn } from './actions.ts'
 import { useContextd } from './board.ts'
 import type { BoardId } from './board.ts'
 import { CardView } from './card-view.tsx'
-import { PlusIcon, TrashIcon } from './icons.tsx'
+import { TrashIcon } from './icons.tsx'
 import { InlineEdit } from './inline-edit.tsx'
+import { NewCard } from './new-card.tsx'
 import { useScene } from './scene.ts'
-import { TextForm } from './text-form.tsx'
 import { useVisitor } from './visitor.ts'
 
 /** One column. It reads its own part of the board, and renders when that part changes. */
@@ -27,12 +27,11 @@ export const ColumnView = memo(function ColumnView({
   const { board, motion } = useScene()
   const { name } = useVisitor()
   const column = useContextd(boardId, (state) => state.columns.find(({ id }) => id === columnId), Object.is)
-  const [adding, setAdding] = useState(false)
   useLayoutEffect(motion.rendered)
   if (!column) return null
   const { title, cards } = column
   return (
-    <section className="column" data-testid="column" data-column-id={columnId} aria-label={`${title}, ${cards.length} cards`}>
+    <section className="column" data-testid="column" data-id={columnId} aria-label={`${title}, ${cards.length} cards`}>
       <header className="column-head">
         <h2>
           <InlineEdit
@@ -56,23 +55,7 @@ export const ColumnView = memo(function ColumnView({
           {cards.length === 0 && 'Nothing here yet'}
         </li>
       </ul>
-      {adding ? (
-        <div className="card card-editing">
-          <TextForm
-            text=""
-            label={`New card in ${title}`}
-            submit="Add card"
-            testId="add-card-text"
-            leave="keep"
-            onSave={(text) => void addCard(board, name, columnId, text)}
-            onClose={() => setAdding(false)}
-          />
-        </div>
-      ) : (
-        <button type="button" className="add" data-testid="add-card" onClick={() => setAdding(true)}>
-          <PlusIcon /> Add a card
-        </button>
-      )}
+      <NewCard column={title} onAdd={(text) => void addCard(board, name, columnId, text)} />
     </section>
   )
 })
@@ -85,7 +68,7 @@ function RemoveColumn({ cards, title, onRemove }: { cards: number; title: string
       <button
         type="button"
         className="button button-danger"
-        data-testid="column-delete"
+        data-testid="delete-column"
         ref={focusIn}
         onClick={onRemove}
         onBlur={() => setSure(false)}
@@ -98,7 +81,7 @@ function RemoveColumn({ cards, title, onRemove }: { cards: number; title: string
     <button
       type="button"
       className="icon-button column-delete"
-      data-testid="column-delete"
+      data-testid="delete-column"
       aria-label={`Delete the column ${title}`}
       onClick={() => (cards === 0 ? onRemove() : setSure(true))}
     >

@@ -6,14 +6,14 @@ import { CheckIcon, CloudIcon } from './icons.tsx'
 import { useSource } from './use-source.ts'
 
 const words: Record<ConnectionState['name'], string> = {
-  idle: 'Not connected',
-  connecting: 'Connecting',
-  connected: 'Live',
-  reconnecting: 'Reconnecting',
-  offline: 'Offline',
-  'needs-auth': 'Signed out',
-  'update-required': 'Reload the page',
-  closed: 'Closed',
+  idle: 'idle',
+  connecting: 'connecting',
+  connected: 'connected',
+  reconnecting: 'reconnecting',
+  offline: 'offline',
+  'needs-auth': 'signed out',
+  'update-required': 'reload the page',
+  closed: 'closed',
 }
 
 /** State of the connection, number of unsaved changes, and a switch that goes offline on purpose. */
@@ -30,9 +30,9 @@ export function ConnectionControls(): ReactNode {
   return (
     <div className="connection" role="group" aria-label="Connection">
       <span className="state" role="status" data-testid="connection" data-state={name}>
-        <span className="dot" /> {offline ? 'Offline' : words[name]}
+        <span className="dot" /> <span className="state-name">{offline ? 'offline' : words[name]}</span>
       </span>
-      <span className="saved" data-testid="pending" data-count={pending}>
+      <span className="saved" data-testid="unsaved" data-count={pending}>
         {pending === 0 ? (
           <>
             <CheckIcon /> All saved

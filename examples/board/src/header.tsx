@@ -63,6 +63,7 @@ function LastWriter({ boardId }: { boardId: BoardId }): ReactNode {
 /** How long ago, in words; clocks differ between machines, so the future is now. */
 function ago(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1_000))
+  if (seconds < 1) return 'now'
   if (seconds < 60) return `${seconds} s ago`
   if (seconds < 3_600) return `${Math.floor(seconds / 60)} min ago`
   if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ago`

@@ -43,7 +43,7 @@ export class Motion {
     this.#places = positions(root)
     if (still.matches) return
     for (const element of cardsIn(root)) {
-      const id = element.dataset['cardId'] ?? ''
+      const id = element.dataset['id'] ?? ''
       const [was, is] = [before.get(id), this.#places.get(id)]
       if (!was || !is) appear(element)
       // Another width is another layout of the page, not a move.
@@ -52,12 +52,12 @@ export class Motion {
   }
 }
 
-const cardsIn = (root: HTMLElement): NodeListOf<HTMLElement> => root.querySelectorAll<HTMLElement>('[data-card-id]')
+const cardsIn = (root: HTMLElement): NodeListOf<HTMLElement> => root.querySelectorAll<HTMLElement>('.card')
 
 function positions(root: HTMLElement): Map<string, { left: number; top: number; width: number }> {
   const places = new Map<string, { left: number; top: number; width: number }>()
   for (const element of cardsIn(root)) {
-    places.set(element.dataset['cardId'] ?? '', { left: element.offsetLeft, top: element.offsetTop, width: element.offsetWidth })
+    places.set(element.dataset['id'] ?? '', { left: element.offsetLeft, top: element.offsetTop, width: element.offsetWidth })
   }
   return places
 }

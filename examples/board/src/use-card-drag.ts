@@ -49,7 +49,7 @@ interface Course {
 
 /** Follows a pointer from its press to its release; returns the function that breaks it off. */
 function follow(start: PointerEvent, card: HTMLElement, course: Course): () => void {
-  const cardId = card.dataset['cardId'] ?? ''
+  const cardId = card.dataset['id'] ?? ''
   const box = card.getBoundingClientRect()
   const grip = { x: start.clientX - box.left, y: start.clientY - box.top }
   const listening = new AbortController()
@@ -88,18 +88,18 @@ function follow(start: PointerEvent, card: HTMLElement, course: Course): () => v
 
 function pressedCard(event: ReactPointerEvent): HTMLElement | null {
   const target = event.target as Element
-  if (event.button !== 0 || target.closest('textarea, input, button:not([data-grip])')) return null
+  if (event.button !== 0 || target.closest('textarea, input, .card-editing, button:not([data-grip])')) return null
   if (event.pointerType === 'touch' && !target.closest('[data-grip]')) return null
-  return target.closest<HTMLElement>('[data-card-id]')
+  return target.closest<HTMLElement>('.card')
 }
 
 /** A copy of the card that hangs on the pointer. */
 function floating(card: HTMLElement, box: DOMRect): HTMLElement {
   const copy = card.cloneNode(true) as HTMLElement
-  for (const name of ['data-card-id', 'data-testid', 'tabindex']) copy.removeAttribute(name)
+  for (const name of ['data-id', 'data-testid', 'tabindex']) copy.removeAttribute(name)
   for (const inner of copy.querySelectorAll('[data-testid]')) inner.removeAttribute('data-testid')
   copy.setAttribute('aria-hidden', 'true')
-  copy.classList.add('card-floating')
+  copy.classList.replace('card', 'card-floating')
   copy.style.width = `${box.width}px`
   document.body.append(copy)
   document.documentElement.classList.add('dragging')
@@ -109,19 +109,19 @@ function floating(card: HTMLElement, box: DOMRect): HTMLElement {
 function placeAt(x: number, y: number, cardId: string): Place | null {
   const column = columnAt(x, y)
   if (!column) return null
-  const cards = [...column.querySelectorAll<HTMLElement>('[data-card-id]')].filter((card) => card.dataset['cardId'] !== cardId)
+  const cards = [...column.querySelectorAll<HTMLElement>('.card')].filter((card) => card.dataset['id'] !== cardId)
   const next = cards.find((card) => {
     const { top, height } = card.getBoundingClientRect()
     return y < top + height / 2
   })
-  return { columnId: column.dataset['columnId'] ?? '', before: next?.dataset['cardId'] ?? null }
+  return { columnId: column.dataset['id'] ?? '', before: next?.dataset['id'] ?? null }
 }
 
 /** The column under the pointer, else the one above or below it. */
 function columnAt(x: number, y: number): HTMLElement | null {
-  const hit = document.elementFromPoint(x, y)?.closest<HTMLElement>('[data-column-id]')
+  const hit = document.elementFromPoint(x, y)?.closest<HTMLElement>('.column')
   if (hit) return hit
-  const columns = [...document.querySelectorAll<HTMLElement>('[data-column-id]')]
+  const columns = [...document.querySelectorAll<HTMLElement>('.column')]
   return columns.find((column) => column.getBoundingClientRect().left <= x && x <= column.getBoundingClientRect().right) ?? null
 }
 
