@@ -1,12 +1,18 @@
 import type { JsonObject, JsonValue } from './json.ts'
 
 /** What is known of one kind of context. `state` may be an interface without index signature. */
-export interface ContextTypes { state: object; presence?: object; event?: unknown }
+export interface ContextTypes {
+  state: object
+  presence?: object
+  event?: unknown
+}
 /**
  * The fallback for contexts that nobody declared: any id, JSON in and out. It is JSON and not `any`, so that a forgotten
  * declaration shows at the first use; `typeof` and `Array.isArray` narrow it.
  */
-export interface UndeclaredContexts { [id: string]: { state: JsonObject; presence: JsonObject; event: JsonValue } }
+export interface UndeclaredContexts {
+  [id: string]: { state: JsonObject; presence: JsonObject; event: JsonValue }
+}
 /** Ids that a map of contexts knows: `` `board:${string}` | 'lobby' ``. */
 export type ContextId<C> = keyof C & string
 /** State of the contexts with this id. */
@@ -19,4 +25,6 @@ export type EventOf<C, Id extends ContextId<C>> = C[Id] extends { event: infer E
 export type WholeState<S> = JsonObject extends S ? object : S
 
 /** Rest arguments of a call whose function must not return a Promise: with one, no call type-checks (at run time: `TypeError`). */
-export type SyncArgs<R, Args extends unknown[] = []> = [Extract<R, PromiseLike<unknown>>] extends [never] ? Args : [promiseNotAllowed: never]
+export type SyncArgs<R, Args extends unknown[] = []> = [Extract<R, PromiseLike<unknown>>] extends [never]
+  ? Args
+  : [promiseNotAllowed: never]

@@ -27,13 +27,17 @@ export const decode = <T>(decoder: Decoder<T>, input: unknown): T => decoder(inp
 export const text =
   (max: number, pattern?: RegExp): Decoder<string> =>
   (input, at) =>
-    typeof input === 'string' && input.length <= max && (!pattern || pattern.test(input)) ? input : fail(at, `a string of at most ${max} characters`)
+    typeof input === 'string' && input.length <= max && (!pattern || pattern.test(input))
+      ? input
+      : fail(at, `a string of at most ${max} characters`)
 
 /** A whole number in a closed range. */
 export const whole =
   (min: number, max: number = Number.MAX_SAFE_INTEGER): Decoder<number> =>
   (input, at) =>
-    Number.isSafeInteger(input) && (input as number) >= min && (input as number) <= max ? (input as number) : fail(at, `a whole number of at least ${min}`)
+    Number.isSafeInteger(input) && (input as number) >= min && (input as number) <= max
+      ? (input as number)
+      : fail(at, `a whole number of at least ${min}`)
 
 export const bool: Decoder<boolean> = (input, at) => (typeof input === 'boolean' ? input : fail(at, 'a boolean'))
 
@@ -94,7 +98,8 @@ export const tagged =
     variants: V,
   ): Decoder<{ [K in keyof V & string]: { [P in T]: K } & Infer<V[K]> }[keyof V & string]> =>
   (input, at) => {
-    const name = typeof input === 'object' && input !== null && Object.hasOwn(input, tag) ? (input as { [key: string]: unknown })[tag] : undefined
+    const name =
+      typeof input === 'object' && input !== null && Object.hasOwn(input, tag) ? (input as { [key: string]: unknown })[tag] : undefined
     const variant = typeof name === 'string' && Object.hasOwn(variants, name) ? variants[name] : undefined
     if (!variant) return fail(at ? `${at}.${tag}` : tag, `one of ${Object.keys(variants).join(', ')}`)
     return { [tag]: name, ...variant(input, at) } as never

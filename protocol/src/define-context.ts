@@ -1,4 +1,6 @@
+import { assertJson } from './json-fault.ts'
 import type { JsonObject } from './json.ts'
+import { deepestNesting, excerpt, isForbiddenKey, isObject } from './json-shape.ts'
 import type { Path } from './path.ts'
 
 /** What a schema library offers under Standard Schema version 1 (zod, valibot, arktype, …), as far as contextd uses it. */
@@ -12,7 +14,10 @@ export interface StandardSchema<Input = unknown> {
   }
 }
 /** Why a schema refused a value. */
-export interface SchemaIssue { readonly message: string; readonly path: readonly (string | number)[] }
+export interface SchemaIssue {
+  readonly message: string
+  readonly path: readonly (string | number)[]
+}
 /** What `defineContext` takes. */
 export interface ContextDefinitionOptions<S extends object, P extends object, E> {
   /** Validates the state after each commit; the type is the schema's *input*, since its output (defaults, transforms) is not stored. */
@@ -33,8 +38,12 @@ export interface ContextDefinitionOptions<S extends object, P extends object, E>
   requireLock?(path: Path): string | null
 }
 /** One kind of context, shared by server and client: made by `defineContext`, read by both. */
-export interface ContextDefinition<Id extends string = string, S extends object = object, P extends object = object, E = unknown>
-  extends ContextDefinitionOptions<S, P, E> {
+export interface ContextDefinition<
+  Id extends string = string,
+  S extends object = object,
+  P extends object = object,
+  E = unknown,
+> extends ContextDefinitionOptions<S, P, E> {
   /** An id, or a pattern in which `*` stands for any text. */
   readonly id: Id
   /** For the compiler only; absent at run time. */
@@ -42,8 +51,42 @@ export interface ContextDefinition<Id extends string = string, S extends object 
 }
 /** Declares one kind of context. @throws {TypeError} the pattern, the schema or an option is malformed. */
 export function defineContext<const Id extends string, S extends object, P extends object = Record<string, never>, E = never>(
-  id: Id, options: ContextDefinitionOptions<S, P, E>,
-): ContextDefinition<Id, S, P, E>
+  id: Id,
+  options: ContextDefinitionOptions<S, P, E>,
+): ContextDefinition<Id, S, P, E> {
+  if (typeof id !== 'string' || !/^[A-Za-z0-9*][A-Za-z0-9._:\-@+~*]*$/.test(id)) {
+    throw new TypeError(
+      `defineContext: ${excerpt(id)} is not a context id or a pattern of one; use A-Z a-z 0-9 . _ : - @ + ~, and * for any text`,
+    )
+  }
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError(`defineContext('${id}'): the options must be an object with a schema at state`)
+  const wrong = (name: string, what: string): never => {
+    throw new TypeError(`defineContext('${id}'): ${name} must be ${what}`)
+  }
+  const { state, presence, event, initial, itemKey, version, migrate, requireLock } = options
+  for (const [name, schema] of Object.entries({ state, presence, event })) {
+    if (!isSchema(schema) && (name === 'state' || schema !== undefined)) wrong(name, 'a schema under Standard Schema version 1')
+  }
+  for (const [name, callback] of Object.entries({ migrate, requireLock })) {
+    if (callback !== undefined && typeof callback !== 'function') wrong(name, 'a function')
+  }
+  if (itemKey !== undefined && (typeof itemKey !== 'string' || itemKey === '' || isForbiddenKey(itemKey)))
+    wrong('itemKey', 'the name of a key')
+  if (version !== undefined && (!Number.isSafeInteger(version) || version < 1)) wrong('version', 'a whole number of at least 1')
+  if (initial !== undefined && typeof initial !== 'function') {
+    if (!isObject(initial)) wrong('initial', 'an object, or a function that gives one')
+    assertJson(initial, ['initial'], deepestNesting)
+  }
+  return Object.freeze({ ...options, id })
+}
+
+function isSchema(schema: unknown): boolean {
+  if ((typeof schema !== 'object' && typeof schema !== 'function') || schema === null || !('~standard' in schema)) return false
+  const standard = schema['~standard']
+  if (typeof standard !== 'object' || standard === null || !('version' in standard) || !('validate' in standard)) return false
+  return standard.version === 1 && typeof standard.validate === 'function'
+}
 /** The map of contexts that a list of definitions declares: `InferContexts<[typeof board, typeof game]>`. */
 export type InferContexts<D extends readonly ContextDefinition[]> = {
   [K in D[number] as IdOf<K['id']>]: K extends { readonly '~types'?: infer T } ? Exclude<T, undefined> : never

@@ -18,11 +18,28 @@ export interface Author {
   actor: string
 }
 /** Full state of a context at one version. */
-export interface Snapshot<S = JsonObject> extends Head { contextId: string; state: S; createdAt: number; updatedAt: number; updatedBy: Author }
+export interface Snapshot<S = JsonObject> extends Head {
+  contextId: string
+  state: S
+  createdAt: number
+  updatedAt: number
+  updatedBy: Author
+}
 /** What `list` says about a context, without its state. */
-export interface ContextInfo { contextId: string; version: number; revision: string; createdAt: number; updatedAt: number }
+export interface ContextInfo {
+  contextId: string
+  version: number
+  revision: string
+  createdAt: number
+  updatedAt: number
+}
 /** What happened at one path between two versions; positions in lists shift as in JSON Patch (RFC 6902). */
-export interface Change { path: Path; action: 'added' | 'modified' | 'removed'; value?: JsonValue; oldValue?: JsonValue }
+export interface Change {
+  path: Path
+  action: 'added' | 'modified' | 'removed'
+  value?: JsonValue
+  oldValue?: JsonValue
+}
 /** What happened to a context between `baseVersion` and `version`; `changes` as the chosen format shapes them. */
 export interface Delta<C = Change[]> {
   contextId: string

@@ -31,9 +31,15 @@ export class Draft {
     return node
   }
 
-  /** Copies again what is changed from now on: for when a part of the state has been handed out. */
-  release(): void {
-    this.#copies.clear()
+  /** Puts another state in place of the whole. */
+  replaceRoot(state: JsonObject): void {
+    this.#root = state
+  }
+
+  /** For a part of the state that is handed out: from now on it is not changed any more, but copied when it must be. */
+  release(part: JsonValue | undefined): void {
+    // What has been copied lies in something that has been copied too, so the part itself tells.
+    if (this.#copies.has(part as Container)) this.#copies.clear()
   }
 
   #copyOnce<T extends Container>(container: T): T {

@@ -9,12 +9,14 @@ export function equal(a: JsonValue | undefined, b: JsonValue | undefined): boole
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
   if (Array.isArray(a)) {
     if (!Array.isArray(b) || a.length !== b.length) return false
-    for (let index = 0; index < a.length; index += 1) if (!equal(a[index], b[index])) return false
+    for (let index = 0; index < a.length; index += 1) if (a[index] !== b[index] && !equal(a[index], b[index])) return false
     return true
   }
   if (Array.isArray(b)) return false
   const keys = Object.keys(a)
   if (keys.length !== Object.keys(b).length) return false
-  for (const key of keys) if (!Object.hasOwn(b, key) || !equal(a[key], b[key])) return false
+  for (const key of keys) {
+    if (!Object.hasOwn(b, key) || (a[key] !== b[key] && !equal(a[key], b[key]))) return false
+  }
   return true
 }

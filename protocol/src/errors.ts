@@ -2,9 +2,27 @@ import type { Operation } from './operation.ts'
 import type { SchemaIssue } from './define-context.ts'
 
 /** Final: the write is refused and rolled back. */
-export type FinalErrorCode = 'forbidden' | 'not_found' | 'conflict' | 'locked' | 'invalid_operation' | 'invalid_state' | 'invalid_message' | 'too_large' | 'expired' | 'aborted'
+export type FinalErrorCode =
+  | 'forbidden'
+  | 'not_found'
+  | 'conflict'
+  | 'locked'
+  | 'invalid_operation'
+  | 'invalid_state'
+  | 'invalid_message'
+  | 'too_large'
+  | 'expired'
+  | 'aborted'
 /** Held: nothing is lost, it is sent again. */
-export type HeldErrorCode = 'offline' | 'timeout' | 'closed' | 'backend_unavailable' | 'rate_limited' | 'unauthenticated' | 'update_required' | 'internal'
+export type HeldErrorCode =
+  | 'offline'
+  | 'timeout'
+  | 'closed'
+  | 'backend_unavailable'
+  | 'rate_limited'
+  | 'unauthenticated'
+  | 'update_required'
+  | 'internal'
 /** Every code, the same on server, wire and client. */
 export type ErrorCode = FinalErrorCode | HeldErrorCode
 /** What `details` holds, where the code says more. */

@@ -1,4 +1,5 @@
-import { isForbiddenKey, isPlainObject, isWellFormed, pathText } from './json-shape.ts'
+import type { JsonValue } from './json.ts'
+import { deepestNesting, isForbiddenKey, isPlainObject, isWellFormed, pathText } from './json-shape.ts'
 import type { Position } from './json-shape.ts'
 
 /** Why a value is not JSON that may be stored, and where in it. */
@@ -73,4 +74,12 @@ export function faultText(found: Fault, root: readonly unknown[]): string {
 export function assertJson(value: unknown, root: readonly unknown[], depth: number): void {
   const found = findFault(value, depth)
   if (found) throw new TypeError(`not JSON: ${faultText(found, root)}`)
+}
+
+/** How many containers lie within each other in a JSON value, itself among them; no more than `deepestNesting` are counted. */
+export function nestingOf(value: JsonValue, most: number = deepestNesting): number {
+  if (typeof value !== 'object' || value === null || most <= 0) return 0
+  let deepest = 0
+  for (const child of Array.isArray(value) ? value : Object.values(value)) deepest = Math.max(deepest, nestingOf(child, most - 1))
+  return deepest + 1
 }

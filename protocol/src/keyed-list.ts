@@ -1,10 +1,18 @@
 import { equal } from './equal.ts'
 import type { JsonValue } from './json.ts'
-import { isObject } from './json-shape.ts'
-import type { Anchor, ItemRef } from './path.ts'
+import { isForbiddenKey, isObject } from './json-shape.ts'
+import type { ListOptions } from './operation.ts'
+import type { Anchor, ItemAddress, ItemRef } from './path.ts'
 
 /** Key that identifies the items of a list, where nothing else is said. */
 export const defaultItemKey = 'id'
+
+/** The key that identifies list items, as the options say. @throws {TypeError} it is not a key. */
+export function itemKeyOf({ itemKey = defaultItemKey }: ListOptions): string {
+  if (typeof itemKey !== 'string' || itemKey === '' || isForbiddenKey(itemKey))
+    throw new TypeError('itemKey must be the name of a key, such as id')
+  return itemKey
+}
 
 /** The id of a list item: its own string at `itemKey`; undefined: it has none. */
 export function idOf(item: JsonValue | undefined, itemKey: string): string | undefined {
@@ -28,7 +36,8 @@ export function positionsById(list: readonly JsonValue[], itemKey: string): Map<
 export function findById(list: readonly JsonValue[], id: string, itemKey: string): number {
   for (let index = 0; index < list.length; index += 1) {
     const item = list[index]
-    if (typeof item === 'object' && item !== null && (item as { [key: string]: JsonValue })[itemKey] === id && idOf(item, itemKey) === id) return index
+    if (typeof item === 'object' && item !== null && (item as { [key: string]: JsonValue })[itemKey] === id && idOf(item, itemKey) === id)
+      return index
   }
   return -1
 }
@@ -36,18 +45,23 @@ export function findById(list: readonly JsonValue[], id: string, itemKey: string
 /** Position of the item that equals `value`: at `index`, else the nearest one, the lower of two; −1: there is none. */
 export function findNearest(list: readonly JsonValue[], index: number, value: JsonValue): number {
   const last = list.length - 1
-  for (let distance = 0; distance <= Math.max(index, last - index); distance += 1) {
-    const below = index - distance
-    if (below >= 0 && below <= last && equal(list[below], value)) return below
-    const above = index + distance
+  // An index beyond the end may be as large as it likes: the search starts at the end.
+  const start = Math.min(index, last)
+  for (let distance = 0; distance <= Math.max(start, last - start); distance += 1) {
+    const below = start - distance
+    if (below >= 0 && equal(list[below], value)) return below
+    const above = start + distance
     if (distance > 0 && above <= last && equal(list[above], value)) return above
   }
   return -1
 }
 
+/** Tells a reference by id from one by position and value. */
+export const isAddress = (ref: ItemRef): ref is ItemAddress => Object.hasOwn(ref, 'id')
+
 /** Position of the item that is meant, or −1. */
 export function findItem(list: readonly JsonValue[], ref: ItemRef, itemKey: string): number {
-  return 'id' in ref ? findById(list, ref.id, itemKey) : findNearest(list, ref.index, ref.value)
+  return isAddress(ref) ? findById(list, ref.id, itemKey) : findNearest(list, ref.index, ref.value)
 }
 
 /** The reference to the item at a position: by id where the list has keys, else by position and value. */
@@ -61,4 +75,15 @@ export function itemRefAt(list: readonly JsonValue[], index: number, itemKey: st
 export function anchorAt(list: readonly JsonValue[], index: number, itemKey: string = defaultItemKey): Anchor {
   if (index >= list.length) return 'end'
   return index <= 0 ? 'start' : { after: itemRefAt(list, index - 1, itemKey) }
+}
+
+/** Position at which an anchor puts things: clamped by index in lists without keys, the end when the anchor's item is gone. */
+export function findAnchor(list: readonly JsonValue[], at: Anchor, itemKey: string): number {
+  if (at === 'start') return 0
+  if (at === 'end') return list.length
+  const after = 'after' in at
+  const ref = after ? at.after : at.before
+  const found = findItem(list, ref, itemKey)
+  if (found >= 0) return after ? found + 1 : found
+  return isAddress(ref) ? list.length : Math.min(after ? ref.index + 1 : ref.index, list.length)
 }

@@ -20,4 +20,3 @@ export interface ListOptions {
   /** Key that identifies the items of a list. Default `id`. */
   itemKey?: string
 }
-

@@ -1,7 +1,9 @@
 import type { JsonValue } from './json.ts'
 
 /** Address of an item of a keyed list, by the value of its key (key name: `itemKey`, default `id`). */
-export interface ItemAddress { readonly id: string }
+export interface ItemAddress {
+  readonly id: string
+}
 /** An item of a list: by key, or, in a list without keys, by its index and the value that was seen there. */
 export type ItemRef = ItemAddress | { readonly index: number; readonly value: JsonValue }
 /** One step of a path: key of an object, position in a list (as the list is when applied), or a reference to a list item. */

@@ -1,0 +1,121 @@
+import { equal } from './equal.ts'
+import type { JsonValue } from './json.ts'
+import { idOf, positionsById } from './keyed-list.ts'
+
+/** Stretches of two lists that stand in each other's place: items `[beforeStart, beforeEnd)` became `[afterStart, afterEnd)`. */
+export interface Gap {
+  readonly beforeStart: number
+  readonly beforeEnd: number
+  readonly afterStart: number
+  readonly afterEnd: number
+}
+
+/** Where the items of a keyed list came from. */
+export interface KeyedAlignment {
+  /** For each item of the later list, its position in the earlier one; −1: it is new. */
+  readonly from: readonly number[]
+  /** For each item of the later list: it was there and need not move, while those that do are moved round it. */
+  readonly stays: readonly boolean[]
+  /** Positions in the earlier list of items that are gone, in order. */
+  readonly removed: readonly number[]
+}
+
+/** `keyed`: every item has an id of its own · `plain`: none has an id · `mixed`: anything else. An empty list is both of the first. */
+export function kindOf(list: readonly JsonValue[], itemKey: string): 'empty' | 'keyed' | 'plain' | 'mixed' {
+  if (list.length === 0) return 'empty'
+  if (positionsById(list, itemKey) !== null) return 'keyed'
+  return list.some((item) => idOf(item, itemKey) !== undefined) ? 'mixed' : 'plain'
+}
+
+/** Matches the items of two lists by id; null: one of them has no keys. */
+export function alignKeyed(before: readonly JsonValue[], after: readonly JsonValue[], itemKey: string): KeyedAlignment | null {
+  const positions = positionsById(before, itemKey)
+  const wanted = positions && positionsById(after, itemKey)
+  if (positions === null || wanted === null) return null
+  const from = after.map((item) => positions.get(idOf(item, itemKey)!) ?? -1)
+  const removed: number[] = []
+  for (const [id, position] of positions) if (!wanted.has(id)) removed.push(position)
+  return { from, stays: longestAscent(from), removed }
+}
+
+/** Marks a longest ascending part of a list of distinct numbers; those below 0 are left out (patience sorting). */
+function longestAscent(numbers: readonly number[]): boolean[] {
+  const ends: number[] = []
+  const previous = numbers.map(() => -1)
+  numbers.forEach((number, index) => {
+    if (number < 0) return
+    let low = 0
+    let high = ends.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (numbers[ends[middle]!]! < number) low = middle + 1
+      else high = middle
+    }
+    previous[index] = low > 0 ? ends[low - 1]! : -1
+    ends[low] = index
+  })
+  const marks = numbers.map(() => false)
+  for (let index = ends.at(-1) ?? -1; index >= 0; index = previous[index]!) marks[index] = true
+  return marks
+}
+
+/** Largest table that is filled to find what two lists have in common; beyond it items are compared position by position. */
+const largestTable = 65_536
+
+/** Finds where two lists differ, items compared as a whole: the gaps between what they have in common, in order. */
+export function alignPlain(before: readonly JsonValue[], after: readonly JsonValue[]): Gap[] {
+  const shortest = Math.min(before.length, after.length)
+  let start = 0
+  while (start < shortest && equal(before[start], after[start])) start += 1
+  let tail = 0
+  while (tail < shortest - start && equal(before[before.length - 1 - tail], after[after.length - 1 - tail])) tail += 1
+  const whole: Gap = { beforeStart: start, beforeEnd: before.length - tail, afterStart: start, afterEnd: after.length - tail }
+  const rows = whole.beforeEnd - start
+  const columns = whole.afterEnd - start
+  if (rows === 0 && columns === 0) return []
+  return rows === 0 || columns === 0 || (rows + 1) * (columns + 1) > largestTable ? [whole] : gapsWithin(before, after, whole)
+}
+
+/** The gaps that a longest common subsequence leaves. */
+function gapsWithin(
+  before: readonly JsonValue[],
+  after: readonly JsonValue[],
+  { beforeStart, beforeEnd, afterStart, afterEnd }: Gap,
+): Gap[] {
+  const rows = beforeEnd - beforeStart
+  const columns = afterEnd - afterStart
+  const width = columns + 1
+  const table = new Uint16Array((rows + 1) * width)
+  const alike = new Uint8Array(rows * columns)
+  for (let row = rows - 1; row >= 0; row -= 1) {
+    for (let column = columns - 1; column >= 0; column -= 1) {
+      const same = equal(before[beforeStart + row], after[afterStart + column])
+      if (same) alike[row * columns + column] = 1
+      const below = table[(row + 1) * width + column]!
+      const beside = table[row * width + column + 1]!
+      table[row * width + column] = same ? table[(row + 1) * width + column + 1]! + 1 : Math.max(below, beside)
+    }
+  }
+  const gaps: Gap[] = []
+  let row = 0
+  let column = 0
+  while (row < rows || column < columns) {
+    const gapRow = row
+    const gapColumn = column
+    while ((row < rows || column < columns) && !(row < rows && column < columns && alike[row * columns + column] === 1)) {
+      if (column === columns || (row < rows && table[(row + 1) * width + column]! >= table[row * width + column + 1]!)) row += 1
+      else column += 1
+    }
+    if (row > gapRow || column > gapColumn) {
+      gaps.push({
+        beforeStart: beforeStart + gapRow,
+        beforeEnd: beforeStart + row,
+        afterStart: afterStart + gapColumn,
+        afterEnd: afterStart + column,
+      })
+    }
+    row += 1
+    column += 1
+  }
+  return gaps
+}

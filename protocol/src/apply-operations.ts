@@ -1,0 +1,258 @@
+import { trustedOperations } from './check.ts'
+import type { Change } from './delta.ts'
+import { diffAt } from './diff.ts'
+import { Draft } from './draft.ts'
+import { equal } from './equal.ts'
+import { ContextdError, isContextdError } from './errors.ts'
+import { conflict, invalid } from './fail.ts'
+import { nestingOf } from './json-fault.ts'
+import { jsonLength } from './json-length.ts'
+import type { JsonObject, JsonValue } from './json.ts'
+import { deepestNesting, excerpt, isObject, pathText } from './json-shape.ts'
+import type { Position } from './json-shape.ts'
+import { findAnchor, findById, findItem, idOf, itemKeyOf } from './keyed-list.ts'
+import type { ListOptions, Operation } from './operation.ts'
+import type { Anchor, Path } from './path.ts'
+import { containerAt, gone, positionIn, resolve, resolveList } from './resolve.ts'
+import { shareIdentity } from './share-identity.ts'
+
+/** Longest operation that an error carries along, as JSON. */
+const longestDetail = 4_096
+
+/**
+ * Applies operations, all or none. What did not change keeps its identity, and the same reference comes back, without changes, when nothing
+ * did. The changes carry old values; the values of the operations are taken over as they are, not copied.
+ *
+ * A key that is missing: `set` and `merge` add it, `increment` starts from 0, `remove` does nothing. An item or a parent that is missing
+ * (or a parent that is neither object nor list) is a conflict.
+ *
+ * @throws {ContextdError} `conflict` – a test failed or an item or parent is gone; `details.operations` holds the operation, unless it is
+ * very long · `invalid_operation` – an operation does not fit: a key of a list, an item of an object, an increment of what is no number,
+ * an id that the list has already, a move into itself
+ */
+export function applyOperations<S extends object>(
+  state: S,
+  operations: readonly Operation[],
+  options: ListOptions = {},
+): { state: S; changes: Change[] } {
+  const run = new Run(state as JsonObject, itemKeyOf(options))
+  for (const operation of trustedOperations(operations)) {
+    try {
+      run.apply(operation)
+    } catch (error) {
+      throw withOperation(error, operation)
+    }
+  }
+  // One change is a change; several may undo each other.
+  const next = (run.changes.length === 1 ? run.draft.state : shareIdentity(state, run.draft.state, options)) as S
+  return { state: next, changes: next === state ? [] : run.changes }
+}
+
+function withOperation(error: unknown, operation: Operation): unknown {
+  if (!isContextdError(error, 'conflict') || jsonLength(operation as unknown as JsonValue, longestDetail) > longestDetail) return error
+  return new ContextdError('conflict', error.message, { details: { operations: [operation] } })
+}
+
+class Run {
+  readonly draft: Draft
+  readonly changes: Change[] = []
+  readonly #itemKey: string
+
+  constructor(state: JsonObject, itemKey: string) {
+    this.draft = new Draft(state)
+    this.#itemKey = itemKey
+  }
+
+  apply(operation: Operation): void {
+    switch (operation.type) {
+      case 'set':
+        return this.#set(operation.path, operation.value)
+      case 'merge':
+        return this.#merge(operation.path, operation.value)
+      case 'remove':
+        return this.#remove(operation.path)
+      case 'increment':
+        return this.#increment(operation.path, operation.by)
+      case 'test':
+        return this.#test(operation.path, operation.value)
+      case 'insert':
+        return this.#insert(operation)
+      default:
+        return this.#move(operation)
+    }
+  }
+
+  #set(path: Path, value: JsonValue): void {
+    const { positions, old } = this.#target(path)
+    this.#put(positions, value, old)
+  }
+
+  /** RFC 7396, as leaf changes. */
+  #merge(path: Path, patch: JsonValue): void {
+    const { positions, old } = this.#target(path)
+    this.#mergeAt(positions, patch, old)
+  }
+
+  #mergeAt(positions: Position[], patch: JsonValue, old: JsonValue | undefined): void {
+    if (!isObject(patch) || !isObject(old)) return this.#put(positions, isObject(patch) ? mergedNew(patch) : patch, old)
+    for (const key of Object.keys(patch)) {
+      const child = Object.hasOwn(old, key) ? old[key] : undefined
+      if (patch[key] !== null) this.#mergeAt([...positions, key], patch[key]!, child)
+      else if (child !== undefined) this.#take([...positions, key], child)
+    }
+  }
+
+  #remove(path: Path): void {
+    if (path.length === 0) throw invalid('The state as a whole cannot be removed; delete the context instead.')
+    const { positions, old } = this.#target(path)
+    if (old !== undefined) this.#take(positions, old)
+  }
+
+  #increment(path: Path, by: number): void {
+    const { positions, old } = this.#target(path)
+    if (old !== undefined && typeof old !== 'number') throw invalid(`${pathText(path)} is ${excerpt(old)}, not a number; set it first.`)
+    const value = (old ?? 0) + by
+    if (!Number.isFinite(value)) throw invalid(`${pathText(path)} would grow beyond every number.`)
+    this.#put(positions, value, old)
+  }
+
+  #test(path: Path, value: JsonValue): void {
+    const found = resolve(this.draft.state, path, this.#itemKey).value
+    if (!equal(found, value))
+      throw conflict(`${pathText(path)} is no longer ${excerpt(value)}. Read the state again, then repeat the write.`)
+  }
+
+  #insert({ path, values, at }: Operation & { type: 'insert' }): void {
+    if (values.length === 0) return
+    const { positions, list } = resolveList(this.draft.state, path, this.#itemKey)
+    const index = findAnchor(list, at, this.#itemKey)
+    const fresh = new Set<string>()
+    for (const value of values) {
+      const id = idOf(value, this.#itemKey)
+      if (id === undefined) continue
+      if (fresh.has(id) || findById(list, id, this.#itemKey) >= 0) throw twice(path, id)
+      fresh.add(id)
+    }
+    const copy = this.draft.writable(positions, positions.length) as JsonValue[]
+    insertAll(copy, index, values)
+    for (let offset = 0; offset < values.length; offset += 1) {
+      this.changes.push({ path: [...positions, index + offset], action: 'added', value: values[offset]! })
+    }
+  }
+
+  #move({ from, to }: Operation & { type: 'move' }): void {
+    const source = resolveList(this.draft.state, from.path, this.#itemKey)
+    const index = findItem(source.list, from.item, this.#itemKey)
+    if (index < 0) throw gone([...from.path, from.item], from.path.length + 1)
+    const target = resolveList(this.draft.state, to.path, this.#itemKey)
+    const item = source.list[index]!
+    if (source.list === target.list && this.#staysAt(source.list, index, to.at)) return
+    const id = idOf(item, this.#itemKey)
+    if (source.list !== target.list && id !== undefined && findById(target.list, id, this.#itemKey) >= 0) throw twice(to.path, id)
+    const positions = afterRemoval(target.positions, source.positions, index)
+    if (positions.length > source.positions.length && positions.length + 1 + nestingOf(item) > deepestNesting) {
+      throw invalid(`${pathText(to.path)} lies too deep for this item. Store flatter values.`)
+    }
+    this.#take([...source.positions, index], item)
+    const list = this.draft.writable(positions, positions.length) as JsonValue[]
+    const place = findAnchor(list, to.at, this.#itemKey)
+    list.splice(place, 0, item)
+    this.changes.push({ path: [...positions, place], action: 'added', value: item })
+  }
+
+  /** Tells whether an item that moves within its list comes to lie where it is; beside itself is where it is. */
+  #staysAt(list: readonly JsonValue[], index: number, at: Anchor): boolean {
+    if (typeof at === 'object' && findItem(list, 'after' in at ? at.after : at.before, this.#itemKey) === index) return true
+    return findAnchor(list.toSpliced(index, 1), at, this.#itemKey) === index
+  }
+
+  /** Where the last step of a path leads. An item must be there, a key need not. */
+  #target(path: Path): { positions: Position[]; old: JsonValue | undefined } {
+    if (path.length === 0) return { positions: [], old: this.draft.state }
+    const last = path.length - 1
+    const { positions, value } = resolve(this.draft.state, path, this.#itemKey, last)
+    const container = containerAt(value, path, last)
+    const position = positionIn(container, path, last, this.#itemKey)
+    const segment = path[last]!
+    if (position === null && typeof segment !== 'string') throw gone(path, path.length)
+    positions.push(position ?? (segment as string))
+    return { positions, old: position === null ? undefined : (container as { [position: Position]: JsonValue })[position]! }
+  }
+
+  #put(positions: Position[], value: JsonValue, old: JsonValue | undefined): void {
+    if (old !== undefined && equal(old, value)) return
+    if (positions.length === 0) {
+      if (!isObject(value)) throw invalid('The state as a whole can only be set to an object.')
+    } else this.#checkId(positions, value, old)
+    if (old === undefined) this.#record({ path: positions, action: 'added', value })
+    else if (isSameKind(old, value)) for (const change of diffAt(positions, old, value, this.#itemKey)) this.#record(change)
+    else this.#record({ path: positions, action: 'modified', value, oldValue: old })
+    const next = old === undefined ? value : shareIdentity(old, value, { itemKey: this.#itemKey })
+    this.draft.release(old)
+    if (positions.length === 0) return this.draft.replaceRoot(next as JsonObject)
+    const copy = this.draft.writable(positions, positions.length - 1) as { [position: Position]: JsonValue }
+    copy[positions.at(-1)!] = next
+  }
+
+  /** An item may not take the id of another item of its list. */
+  #checkId(positions: readonly Position[], value: JsonValue, old: JsonValue | undefined): void {
+    const last = positions.length - 1
+    const isKey = positions[last] === this.#itemKey
+    if (!isKey && typeof positions[last] !== 'number') return
+    const id = isKey ? value : idOf(value, this.#itemKey)
+    if (typeof id !== 'string' || id === (isKey ? old : idOf(old, this.#itemKey))) return
+    const path = positions.slice(0, isKey ? last - 1 : last)
+    if (isKey && typeof positions[last - 1] !== 'number') return
+    const list = resolve(this.draft.state, path, this.#itemKey).value as JsonValue[]
+    if (findById(list, id, this.#itemKey) >= 0) throw twice(path, id)
+  }
+
+  #take(positions: Position[], old: JsonValue): void {
+    this.draft.release(old)
+    const copy = this.draft.writable(positions, positions.length - 1)
+    const position = positions.at(-1)!
+    if (Array.isArray(copy)) copy.splice(position as number, 1)
+    else delete copy[position]
+    this.changes.push({ path: positions, action: 'removed', oldValue: old })
+  }
+
+  /** Notes a change; one more of the value just changed becomes one with it. */
+  #record(change: Change): void {
+    const last = this.changes.at(-1)
+    if (change.action === 'modified' && last !== undefined && last.action !== 'removed' && isSamePath(last.path, change.path)) {
+      this.changes[this.changes.length - 1] = { ...last, value: change.value! }
+    } else this.changes.push(change)
+  }
+}
+
+const twice = (path: Path, id: string): Error =>
+  invalid(`${pathText(path)} has an item with the id ${excerpt(id)} already; ids are used once in a list.`)
+
+const isSameKind = (a: JsonValue, b: JsonValue): boolean =>
+  typeof a === 'object' && typeof b === 'object' && a !== null && b !== null && Array.isArray(a) === Array.isArray(b)
+
+const isSamePath = (a: Path, b: Path): boolean => a.length === b.length && a.every((segment, step) => segment === b[step])
+
+/** A patch on nothing: what it sets, without what it removes. */
+function mergedNew(patch: JsonObject): JsonObject {
+  const result: JsonObject = {}
+  for (const key of Object.keys(patch)) {
+    const value = patch[key]!
+    if (value !== null) result[key] = isObject(value) ? mergedNew(value) : value
+  }
+  return result
+}
+
+function insertAll(list: JsonValue[], index: number, values: readonly JsonValue[]): void {
+  const tail = list.splice(index)
+  for (const value of values) list.push(value)
+  for (const item of tail) list.push(item)
+}
+
+/** A place after an item of a list has been removed. @throws {ContextdError} `invalid_operation` – it lay in that item. */
+function afterRemoval(target: readonly Position[], list: readonly Position[], index: number): Position[] {
+  const position = target[list.length]
+  if (typeof position !== 'number' || !list.every((step, depth) => target[depth] === step)) return [...target]
+  if (position === index) throw invalid('An item cannot be moved into itself.')
+  return position > index ? target.with(list.length, position - 1) : [...target]
+}

@@ -1,0 +1,163 @@
+import { alignKeyed, alignPlain } from './align-lists.ts'
+import type { Gap, KeyedAlignment } from './align-lists.ts'
+import type { Change } from './delta.ts'
+import { assertJson, faultText, keyFault } from './json-fault.ts'
+import { jsonLength } from './json-length.ts'
+import type { JsonObject, JsonValue } from './json.ts'
+import { deepestNesting, isObject, isPlainObject } from './json-shape.ts'
+import type { Position } from './json-shape.ts'
+import { itemKeyOf } from './keyed-list.ts'
+import type { ListOptions } from './operation.ts'
+import { packChanges } from './pack.ts'
+
+/**
+ * Computes the changes that lead from one state to another; equal states give `[]`. Objects are compared key by key, items of keyed lists by
+ * id, other lists by what they have in common; a list is replaced as a whole where that is shorter. Parts that are the same reference are
+ * not looked into.
+ *
+ * @throws {TypeError} a value is not JSON.
+ */
+export function diff(before: object, after: object, options: ListOptions = {}): Change[] {
+  assertRoot(before, 'before')
+  assertRoot(after, 'after')
+  return diffAt([], before, after, itemKeyOf(options))
+}
+
+/** For the two states of a comparison. @throws {TypeError} it is not a plain object. */
+export function assertRoot(state: unknown, name: string): asserts state is JsonObject {
+  if (!isObject(state) || !isPlainObject(state)) throw new TypeError(`${name} must be a state: a plain object`)
+}
+
+/** As {@link diff}, for two values at a place of a state. */
+export function diffAt(positions: readonly Position[], before: JsonValue, after: JsonValue, itemKey: string): Change[] {
+  const comparison = new Comparison(positions, itemKey)
+  comparison.compare(before, after)
+  return comparison.changes
+}
+
+class Comparison {
+  changes: Change[] = []
+  readonly #path: Position[]
+  readonly #itemKey: string
+
+  constructor(positions: readonly Position[], itemKey: string) {
+    this.#path = [...positions]
+    this.#itemKey = itemKey
+  }
+
+  compare(before: JsonValue, after: JsonValue): void {
+    if (before === after) return
+    if (isObject(before) && isObject(after)) this.#compareObjects(before, after)
+    else if (Array.isArray(before) && Array.isArray(after)) this.#compareLists(before, after)
+    else this.#note('modified', after, before)
+  }
+
+  #compareObjects(before: JsonObject, after: JsonObject): void {
+    assertComparable(before, after, this.#path)
+    for (const key of Object.keys(before)) {
+      if (!Object.hasOwn(after, key)) this.#at(key, () => this.#note('removed', undefined, before[key]!))
+    }
+    for (const key of Object.keys(after)) {
+      this.#at(key, () => {
+        if (Object.hasOwn(before, key)) this.compare(before[key]!, after[key]!)
+        else this.#note('added', after[key]!, undefined)
+      })
+    }
+  }
+
+  #compareLists(before: JsonValue[], after: JsonValue[]): void {
+    assertComparable(before, after, this.#path)
+    const outer = this.changes
+    this.changes = []
+    const keyed = alignKeyed(before, after, this.#itemKey)
+    if (keyed) this.#compareKeyed(before, after, keyed)
+    else {
+      assertNewItems(before, after, this.#path)
+      for (const gap of alignPlain(before, after)) this.#compareGap(before, after, gap)
+    }
+    const changes = this.changes
+    this.changes = outer
+    if (isShorter(changes, this.#path, before, after)) for (const change of changes) outer.push(change)
+    else this.#note('modified', after, before)
+  }
+
+  /** What goes or moves is taken out from the end on, then what comes is put in from the start on, so that no position shifts twice. */
+  #compareKeyed(before: JsonValue[], after: JsonValue[], { from, stays, removed }: KeyedAlignment): void {
+    const moved = from.filter((position, index) => position >= 0 && !stays[index])
+    for (const position of [...removed, ...moved].toSorted((a, b) => b - a)) {
+      this.#at(position, () => this.#note('removed', undefined, before[position]!))
+    }
+    after.forEach((item, index) => {
+      if (!stays[index]) this.#at(index, () => this.#note('added', item, undefined))
+    })
+    after.forEach((item, index) => {
+      const old = stays[index] ? before[from[index]!]! : item
+      if (old !== item) this.#at(index, () => this.compare(old, item))
+    })
+  }
+
+  /** Items that stand in each other's place are compared, the rest goes or comes. All before the gap is as it will be. */
+  #compareGap(before: JsonValue[], after: JsonValue[], { beforeStart, beforeEnd, afterStart, afterEnd }: Gap): void {
+    const gone = beforeEnd - beforeStart
+    const come = afterEnd - afterStart
+    for (let offset = gone - 1; offset >= come; offset -= 1) {
+      this.#at(afterStart + offset, () => this.#note('removed', undefined, before[beforeStart + offset]!))
+    }
+    for (let offset = 0; offset < come; offset += 1) {
+      this.#at(afterStart + offset, () => {
+        if (offset < gone) this.compare(before[beforeStart + offset]!, after[afterStart + offset]!)
+        else this.#note('added', after[afterStart + offset]!, undefined)
+      })
+    }
+  }
+
+  #at(position: Position, work: () => void): void {
+    this.#path.push(position)
+    work()
+    this.#path.pop()
+  }
+
+  #note(action: Change['action'], value: JsonValue | undefined, oldValue: JsonValue | undefined): void {
+    const path = this.#path.slice()
+    const last = path.at(-1)
+    const fault = typeof last === 'string' ? keyFault(last) : null
+    if (fault) throw new TypeError(`not JSON: ${faultText(fault, path)}`)
+    const change: Change = { path, action }
+    if (action !== 'removed') change.value = asserted(value, path)
+    if (action !== 'added') change.oldValue = asserted(oldValue, path)
+    this.changes.push(change)
+  }
+}
+
+function asserted(value: JsonValue | undefined, path: readonly Position[]): JsonValue {
+  assertJson(value, path, deepestNesting - path.length)
+  return value!
+}
+
+/** For two containers that are about to be compared. @throws {TypeError} one is a class instance, or lies too deep. */
+export function assertComparable(before: object, after: object, path: readonly unknown[]): void {
+  if (path.length < deepestNesting && [before, after].every((side) => Array.isArray(side) || isPlainObject(side))) return
+  assertJson(before, path, deepestNesting - path.length)
+  assertJson(after, path, deepestNesting - path.length)
+}
+
+/** For lists whose items are compared as a whole. @throws {TypeError} an item that is not the very same at both ends is not JSON. */
+export function assertNewItems(before: readonly JsonValue[], after: readonly JsonValue[], path: readonly unknown[]): void {
+  let start = 0
+  while (start < after.length && before[start] === after[start]) start += 1
+  let end = after.length
+  for (let other = before.length; end > start && other > start && before[other - 1] === after[end - 1]; other -= 1) end -= 1
+  for (let index = start; index < end; index += 1) assertJson(after[index], [...path, index], deepestNesting - path.length - 1)
+}
+
+/** Tells whether the changes to a list are no longer than the list in their place: as JSON with old values, and as they travel. */
+function isShorter(changes: readonly Change[], path: readonly Position[], before: JsonValue[], after: JsonValue[]): boolean {
+  const packed = JSON.stringify(packChanges(changes)).length
+  const whole = JSON.stringify(packChanges([{ path, action: 'modified', value: null }])).length - 4
+  if (whole + jsonLength(after, packed) < packed) return false
+  const full = JSON.stringify(changes).length
+  const replaced = JSON.stringify([{ path, action: 'modified', value: null, oldValue: null }]).length - 8
+  const rest = full - replaced
+  const length = jsonLength(after, rest)
+  return length >= rest || length + jsonLength(before, rest - length) >= rest
+}
