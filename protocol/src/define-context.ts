@@ -64,12 +64,12 @@ export function defineContext<const Id extends string, S extends object, P exten
   const wrong = (name: string, what: string): never => {
     throw new TypeError(`defineContext('${id}'): ${name} must be ${what}`)
   }
-  const { state, presence, event, initial, itemKey, version, migrate, requireLock } = options
+  const { state, presence, event, initial, itemKey, version } = options
   for (const [name, schema] of Object.entries({ state, presence, event })) {
     if (!isSchema(schema) && (name === 'state' || schema !== undefined)) wrong(name, 'a schema under Standard Schema version 1')
   }
-  for (const [name, callback] of Object.entries({ migrate, requireLock })) {
-    if (callback !== undefined && typeof callback !== 'function') wrong(name, 'a function')
+  for (const name of ['migrate', 'requireLock'] as const) {
+    if (options[name] !== undefined && typeof options[name] !== 'function') wrong(name, 'a function')
   }
   if (itemKey !== undefined && (typeof itemKey !== 'string' || itemKey === '' || isForbiddenKey(itemKey)))
     wrong('itemKey', 'the name of a key')

@@ -55,12 +55,12 @@ class Comparison {
   #compareObjects(before: JsonObject, after: JsonObject): void {
     assertComparable(before, after, this.#path)
     for (const key of Object.keys(before)) {
-      if (!Object.hasOwn(after, key)) this.#at(key, () => this.#note('removed', undefined, before[key]!))
+      if (!Object.hasOwn(after, key)) this.#at(key, () => this.#note('removed', undefined, before[key]))
     }
     for (const key of Object.keys(after)) {
       this.#at(key, () => {
         if (Object.hasOwn(before, key)) this.compare(before[key]!, after[key]!)
-        else this.#note('added', after[key]!, undefined)
+        else this.#note('added', after[key], undefined)
       })
     }
   }
@@ -85,7 +85,7 @@ class Comparison {
   #compareKeyed(before: JsonValue[], after: JsonValue[], { from, stays, removed }: KeyedAlignment): void {
     const moved = from.filter((position, index) => position >= 0 && !stays[index])
     for (const position of [...removed, ...moved].toSorted((a, b) => b - a)) {
-      this.#at(position, () => this.#note('removed', undefined, before[position]!))
+      this.#at(position, () => this.#note('removed', undefined, before[position]))
     }
     after.forEach((item, index) => {
       if (!stays[index]) this.#at(index, () => this.#note('added', item, undefined))
@@ -101,12 +101,12 @@ class Comparison {
     const gone = beforeEnd - beforeStart
     const come = afterEnd - afterStart
     for (let offset = gone - 1; offset >= come; offset -= 1) {
-      this.#at(afterStart + offset, () => this.#note('removed', undefined, before[beforeStart + offset]!))
+      this.#at(afterStart + offset, () => this.#note('removed', undefined, before[beforeStart + offset]))
     }
     for (let offset = 0; offset < come; offset += 1) {
       this.#at(afterStart + offset, () => {
         if (offset < gone) this.compare(before[beforeStart + offset]!, after[afterStart + offset]!)
-        else this.#note('added', after[afterStart + offset]!, undefined)
+        else this.#note('added', after[afterStart + offset], undefined)
       })
     }
   }

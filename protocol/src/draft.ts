@@ -21,7 +21,7 @@ export class Draft {
   /** The container that the first `depth` steps lead to, which must be there, as a copy that may be changed in place. */
   writable(path: readonly Position[], depth: number): Container {
     let node: Container = this.#copyOnce(this.#root)
-    this.#root = node as JsonObject
+    this.#root = node
     for (let step = 0; step < depth; step += 1) {
       const parent = node as { [position: Position]: JsonValue }
       const position = path[step]!
@@ -44,8 +44,10 @@ export class Draft {
 
   #copyOnce<T extends Container>(container: T): T {
     if (this.#copies.has(container)) return container
-    const copy = (Array.isArray(container) ? container.slice() : { ...container }) as T
+    const copy = copyOf(container) as T
     this.#copies.add(copy)
     return copy
   }
 }
+
+const copyOf = (container: Container): Container => (Array.isArray(container) ? container.slice() : { ...container })

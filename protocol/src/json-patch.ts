@@ -17,7 +17,7 @@ import type { Path, Segment } from './path.ts'
 export function fromJsonPatch(state: object, patch: readonly JsonPatchOperation[], options: ListOptions = {}): Operation[] {
   if (!Array.isArray(patch)) throw invalid('A JSON Patch must be a list of operations.')
   const translation = new Translation(state as JsonObject, itemKeyOf(options))
-  for (let index = 0; index < patch.length; index += 1) translation.take(patch[index]!, `patch[${index}]`)
+  for (let index = 0; index < patch.length; index += 1) translation.take(patch[index], `patch[${index}]`)
   return translation.operations
 }
 
@@ -74,11 +74,12 @@ class Translation {
 
   #move({ from, path }: { readonly from: string; readonly path: string }, at: string): void {
     const source = this.#existing(from, at)
+    if (typeof path !== 'string') throw invalid(`${at}.path must be a string.`)
     if (path === from) return
-    if (typeof path === 'string' && path.startsWith(`${from}/`)) throw invalid(`${at} moves a value into itself.`)
+    if (path.startsWith(`${from}/`)) throw invalid(`${at} moves a value into itself.`)
     const { container, position } = source
     // A way through the list itself would be another one after the removal.
-    if (Array.isArray(container) && !parentPointer(`${path}`).startsWith(`${parentPointer(from)}/`)) {
+    if (Array.isArray(container) && !parentPointer(path).startsWith(`${parentPointer(from)}/`)) {
       const rest = applyOperations(this.#state, [{ type: 'remove', path: this.#addressOf(source) }], { itemKey: this.#itemKey }).state
       const target = this.#locate(path, at, rest)
       if (Array.isArray(target.container)) {

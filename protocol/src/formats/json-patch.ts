@@ -1,3 +1,4 @@
+import type { Position } from '../json-shape.ts'
 import type { Path } from '../path.ts'
 import type { JsonPatchOperation } from '../operation.ts'
 import type { DeltaFormat } from './delta-format.ts'
@@ -11,4 +12,12 @@ export const jsonPatch: DeltaFormat<JsonPatchOperation[]> = (delta) =>
   })
 
 /** A path as a JSON pointer (RFC 6901). */
-const pointerOf = (path: Path): string => path.map((step) => `/${String(step).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
+const pointerOf = (path: Path): string =>
+  path
+    .map(
+      (step) =>
+        `/${String(step as Position)
+          .replaceAll('~', '~0')
+          .replaceAll('/', '~1')}`,
+    )
+    .join('')
