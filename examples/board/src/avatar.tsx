@@ -5,7 +5,7 @@ import { hueOf } from './visitor.ts'
 export function Avatar({ name }: { name: string }): ReactNode {
   return (
     <span className="avatar" style={{ '--hue': hueOf(name) } as React.CSSProperties} aria-hidden="true">
-      {[...name][0]?.toUpperCase() ?? '?'}
+      {String.fromCodePoint(name.codePointAt(0) ?? 63).toUpperCase()}
     </span>
   )
 }

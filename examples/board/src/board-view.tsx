@@ -17,6 +17,7 @@ export function BoardView({ boardId, board }: { boardId: BoardId; board: BoardHa
   const { name } = useVisitor()
   const columnIds = useContextd(boardId, (state) => state.columns.map(({ id }) => id)) ?? []
   const [motion] = useState(() => new Motion())
+  const attach = useCallback((root: HTMLElement | null) => motion.attach(root), [motion])
   const [said, setSaid] = useState('')
   const refocus = useRef<string | null>(null)
 
@@ -51,7 +52,7 @@ export function BoardView({ boardId, board }: { boardId: BoardId; board: BoardHa
   return (
     <SceneProvider value={scene}>
       <main className="board" data-scroller onPointerDown={onPointerDown}>
-        <div className="columns" ref={motion.attach}>
+        <div className="columns" ref={attach}>
           {columnIds.map((columnId) => (
             <ColumnView
               key={columnId}

@@ -18,7 +18,7 @@ export function CardField({
   placeholder?: string
   /** Takes the focus when it appears. */
   focused?: boolean
-  onChange(value: string): void
+  onChange: (value: string) => void
 }): ReactNode {
   return (
     <div className="field" data-value={`${value} `}>

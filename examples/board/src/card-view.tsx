@@ -21,7 +21,7 @@ export const CardView = memo(function CardView({
   const { board, motion, onArrow } = useScene()
   const { name } = useVisitor()
   const [editing, setEditing] = useState(false)
-  useLayoutEffect(motion.rendered)
+  useLayoutEffect(() => motion.rendered())
 
   const onKeyDown = (event: KeyboardEvent<HTMLElement>): void => {
     if (event.target !== event.currentTarget) return

@@ -27,7 +27,7 @@ export const ColumnView = memo(function ColumnView({
   const { board, motion } = useScene()
   const { name } = useVisitor()
   const column = useContextd(boardId, (state) => state.columns.find(({ id }) => id === columnId), Object.is)
-  useLayoutEffect(motion.rendered)
+  useLayoutEffect(() => motion.rendered())
   if (!column) return null
   const { title, cards } = column
   return (
@@ -61,7 +61,7 @@ export const ColumnView = memo(function ColumnView({
 })
 
 /** Removes a column: an empty one at once, one with cards when pressed a second time. */
-function RemoveColumn({ cards, title, onRemove }: { cards: number; title: string; onRemove(): void }): ReactNode {
+function RemoveColumn({ cards, title, onRemove }: { cards: number; title: string; onRemove: () => void }): ReactNode {
   const [sure, setSure] = useState(false)
   if (sure) {
     return (

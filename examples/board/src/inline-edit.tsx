@@ -15,7 +15,7 @@ export function InlineEdit({
   label: string
   testId?: string
   maxLength: number
-  onSave(value: string): void
+  onSave: (value: string) => void
   /** How the text is shown. Default: as it is. */
   children?: ReactNode
 }): ReactNode {

@@ -1,5 +1,3 @@
-import '@fontsource-variable/inter/index.css'
-import './styles.css'
 import { createClient } from '@contextd/client'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'

@@ -4,7 +4,7 @@ import { CardField } from './card-field.tsx'
 import { PlusIcon } from './icons.tsx'
 
 /** The field for another card at the end of a column. Enter adds it, and is ready for the next. */
-export function NewCard({ column, onAdd }: { column: string; onAdd(text: string): void }): ReactNode {
+export function NewCard({ column, onAdd }: { column: string; onAdd: (text: string) => void }): ReactNode {
   const [draft, setDraft] = useState('')
   const add = (): void => {
     const text = draft.trim()

@@ -7,7 +7,7 @@ export interface Scene {
   readonly board: BoardHandle
   readonly motion: Motion
   /** Moves a card one step. */
-  onArrow(card: Card, key: 'ArrowUp' | 'ArrowDown' | 'ArrowLeft' | 'ArrowRight'): void
+  onArrow: (card: Card, key: 'ArrowUp' | 'ArrowDown' | 'ArrowLeft' | 'ArrowRight') => void
 }
 
 const SceneContext = createContext<Scene | null>(null)

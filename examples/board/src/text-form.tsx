@@ -3,7 +3,7 @@ import type { KeyboardEvent, ReactNode } from 'react'
 import { CardField } from './card-field.tsx'
 
 /** The text of a card while it is edited. Enter or leaving it saves, Escape does not. */
-export function TextForm({ text, onSave, onClose }: { text: string; onSave(text: string): void; onClose(): void }): ReactNode {
+export function TextForm({ text, onSave, onClose }: { text: string; onSave: (text: string) => void; onClose: () => void }): ReactNode {
   const [draft, setDraft] = useState(text)
   const done = useRef(false)
   // Closing takes the focus away, which would save once more.

@@ -33,7 +33,7 @@ export function Toasts({ boardId }: { boardId: BoardId }): ReactNode {
   )
 }
 
-function RejectedToast({ write, onRetry, onDiscard }: { write: RejectedWrite; onRetry(): void; onDiscard(): void }): ReactNode {
+function RejectedToast({ write, onRetry, onDiscard }: { write: RejectedWrite; onRetry: () => void; onDiscard: () => void }): ReactNode {
   return (
     <div className="toast" role="alert" data-testid="toast" data-code={write.error.code}>
       <WarnIcon />

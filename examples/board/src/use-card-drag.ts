@@ -18,7 +18,7 @@ const nearEdge = 56
  * Drags cards with mouse, pen or finger. A mouse takes a card anywhere; a finger at its grip, since everywhere else it scrolls.
  * @returns the drag under way, and what goes on the board's element
  */
-export function useCardDrag(onDrop: OnDrop): { drag: Drag | null; onPointerDown(event: ReactPointerEvent): void } {
+export function useCardDrag(onDrop: OnDrop): { drag: Drag | null; onPointerDown: (event: ReactPointerEvent) => void } {
   const [drag, setDrag] = useState<Drag | null>(null)
   const cancel = useRef<() => void>(() => {})
   const latest = useRef(onDrop)
@@ -135,14 +135,15 @@ function scrollAtEdge(event: PointerEvent): void {
 
 // The release of a drag that ends on its own card counts as a click in the browser, which would start editing.
 function suppressClick(): void {
-  const stop = (event: Event): void => {
-    event.preventDefault()
-    event.stopPropagation()
-  }
   addEventListener('click', stop, { capture: true, once: true })
   setTimeout(() => removeEventListener('click', stop, { capture: true }))
 }
 
 function same(a: Place | null, b: Place | null): boolean {
   return a?.columnId === b?.columnId && a?.before === b?.before
+}
+
+function stop(event: Event): void {
+  event.preventDefault()
+  event.stopPropagation()
 }

@@ -6,7 +6,7 @@ const names = ['Ada', 'Alan', 'Barbara', 'Donald', 'Edsger', 'Frances', 'Grace',
 /** Who looks at this page: a name that the visitor can change. */
 export interface Visitor {
   readonly name: string
-  rename(name: string): void
+  readonly rename: (name: string) => void
 }
 
 const VisitorContext = createContext<Visitor | null>(null)
