@@ -41,7 +41,7 @@ export class Access {
     if (authorize === undefined || actions.length === 0) return new Set(actions)
     const answers = actions.map((action) => authorize({ user, contextId, action }))
     if (answers.every((answer) => typeof answer === 'boolean')) return granted(actions, answers)
-    return Promise.all(answers).then((settled) => granted(actions, settled))
+    return Promise.all(answers.map(async (answer) => answer)).then((settled) => granted(actions, settled))
   }
 
   /** @throws {ContextdError} `forbidden` */

@@ -36,7 +36,7 @@ test('P2: a changed time or random part is no longer the user’s session', () =
   const [time, random, check] = [session.slice(0, 8), session.slice(9, 31), session.slice(32)]
   expect(isSessionOf('ada', `${time}-${random}-${check}`)).toBe(true)
   expect(isSessionOf('ada', `zzzzzzzz-${random}-${check}`)).toBe(false)
-  expect(isSessionOf('ada', `${time}-${[...random].toReversed().join('')}-${check}`)).toBe(false)
+  expect(isSessionOf('ada', `${time}-${random.slice(1)}${random.slice(0, 1)}-${check}`)).toBe(false)
 })
 
 test('P2: what is stored and what is published of a session depend on its user, and do not contain it', () => {

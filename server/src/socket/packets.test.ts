@@ -1,3 +1,4 @@
+import { PacketType } from 'socket.io-parser'
 import type { Packet } from 'socket.io-parser'
 import { expect, test } from 'vitest'
 import { GuardedDecoder, JsonText, ReadyEncoder, isDeeperThan, messageBytesOf } from './packets.ts'
@@ -12,10 +13,11 @@ function decoded(text: unknown): Packet[] {
 const nested = (depth: number): string => `2["x",${'['.repeat(depth)}${']'.repeat(depth)}]`
 
 test('a message comes with its length in bytes', () => {
-  const [packet] = decoded('2["say",{"text":"ä€"}]')
-  expect(packet).toMatchObject({ type: 2, nsp: '/' })
-  expect([...(packet!.data as unknown[])]).toEqual(['say', { text: 'ä€' }])
-  expect(messageBytesOf(packet!.data as unknown[])).toBe(Buffer.byteLength('2["say",{"text":"ä€"}]'))
+  for (const { type, nsp, data } of decoded('2["say",{"text":"ä€"}]')) {
+    expect([type, nsp, ...data]).toEqual([2, '/', 'say', { text: 'ä€' }])
+    expect(messageBytesOf(data)).toBe(Buffer.byteLength('2["say",{"text":"ä€"}]'))
+  }
+  expect.assertions(2)
 })
 
 test('nesting is limited before anything recurses', () => {
@@ -43,8 +45,8 @@ test.each([Buffer.from('2[]'), '51-["x",{"_placeholder":true,"num":0}]', '61-0[{
 
 test('text that is JSON already is written as it is, in events and acknowledgements', () => {
   const encoder = new ReadyEncoder()
-  expect(encoder.encode({ type: 2, nsp: '/', data: ['d', new JsonText('[1,2]')] })).toEqual(['2["d",[1,2]]'])
-  expect(encoder.encode({ type: 3, nsp: '/', id: 7, data: [new JsonText('{"a":1}')] })).toEqual(['37[{"a":1}]'])
-  expect(encoder.encode({ type: 2, nsp: '/', data: ['d', [1, 2]] })).toEqual(['2["d",[1,2]]'])
-  expect(encoder.encode({ type: 2, nsp: '/mine', data: ['d', new JsonText('[1,2]')] })).toEqual(['2/mine,["d",[1,2]]'])
+  expect(encoder.encode({ type: PacketType.EVENT, nsp: '/', data: ['d', new JsonText('[1,2]')] })).toEqual(['2["d",[1,2]]'])
+  expect(encoder.encode({ type: PacketType.ACK, nsp: '/', id: 7, data: [new JsonText('{"a":1}')] })).toEqual(['37[{"a":1}]'])
+  expect(encoder.encode({ type: PacketType.EVENT, nsp: '/', data: ['d', [1, 2]] })).toEqual(['2["d",[1,2]]'])
+  expect(encoder.encode({ type: PacketType.EVENT, nsp: '/mine', data: ['d', new JsonText('[1,2]')] })).toEqual(['2/mine,["d",[1,2]]'])
 })

@@ -28,7 +28,7 @@ export interface SendBufferEvents {
 
 /** Tells when a socket falls behind and when it has caught up; `limit` in bytes, 0: any. */
 export function watchSendBuffer(socket: Socket, limit: number, events: SendBufferEvents): void {
-  if (limit > 0) void new SendBuffer(socket.conn as unknown as Wire, limit, events)
+  if (limit > 0) void new SendBuffer(socket.conn, limit, events)
 }
 
 /** One that is behind is not read from either, so that it cannot ask for more; if it never reads, the heartbeat ends it. */
