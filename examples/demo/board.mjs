@@ -6,7 +6,7 @@ const most = { text: 280, title: 80, name: 24 }
  * The server's word on boards: what is written to a `board:…` must be one. Written out by hand, so that the example needs no schema library;
  * anything that speaks Standard Schema (zod, valibot, arktype, …) can stand here.
  */
-export const board = defineContext('board:*', { state: { '~standard': { version: 1, vendor: 'contextd-example', validate } } })
+export const boardContext = defineContext('board:*', { state: { '~standard': { version: 1, vendor: 'contextd-example', validate } } })
 
 function validate(value) {
   const issues = [...faults(value)]

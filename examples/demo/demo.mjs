@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { createContexts, createServer, openBackend } from 'contextd'
-import { board } from './board.mjs'
+import { boardContext } from './board.mjs'
 import { serveFiles } from './files.mjs'
 
 const at = (place) => fileURLToPath(new URL(place, import.meta.url))
@@ -13,7 +13,7 @@ const font = fileURLToPath(import.meta.resolve('@fontsource-variable/inter/files
  * `store`: where the contexts are, as `openBackend` reads it. Answers `{ url, where, close() }`.
  */
 export async function startDemo({ port, store }) {
-  const contexts = createContexts({ backend: openBackend(store), contexts: [board] })
+  const contexts = createContexts({ backend: openBackend(store), contexts: [boardContext] })
   const server = createServer({
     contexts,
     // Everybody may write, except to this one, so that a refusal can be seen.
