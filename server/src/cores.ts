@@ -1,0 +1,37 @@
+/*
+ * The pure cores, for the simulator and for other code of this workspace: no promise, no timer, no socket in them. They are no part of the
+ * package's public surface.
+ */
+export { noHead, roomOf, sameHead } from './backends/backend.ts'
+export type {
+  BatchMember,
+  CommitBatch,
+  CommitResult,
+  ContextRow,
+  LogEntry,
+  Retention,
+  StoredContext,
+  StreamAnswer,
+  StreamPosition,
+  SyncQuery,
+  SyncResult,
+  SyncStream,
+} from './backends/backend.ts'
+export { StoreModel, recordCutoff } from './backends/store-model.ts'
+export type { Dump } from './backends/store-model.ts'
+export { buildAttempt } from './commit-attempt.ts'
+export type { Attempt, Decided, DecideOptions, Submission } from './commit-attempt.ts'
+export { CommitQueue } from './commit-queue.ts'
+export type { Answer, Answered } from './commit-queue.ts'
+export { commitStep, recordGraceMs, recordsPrunedPerStep, trimCount } from './commit-step.ts'
+export type { StepOutcome, StepView, StoredRecord } from './commit-step.ts'
+export { fastForward, fromStored, serverAuthor } from './known-context.ts'
+export type { KnownContext } from './known-context.ts'
+export { decodeLogEntry, encodeLogEntry, logEntryOf } from './log-entry.ts'
+export type { LoggedCommit } from './log-entry.ts'
+export { ToldHead } from './socket/told-head.ts'
+export { isToldByDelta, outcomeOf } from './socket/verdicts.ts'
+export { syncReply } from './sync-reply.ts'
+export type { SyncAnswered } from './sync-reply.ts'
+export { syncStep } from './sync-step.ts'
+export type { SyncOutcome, SyncView } from './sync-step.ts'
