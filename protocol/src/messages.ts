@@ -84,6 +84,8 @@ export const commitSchema = fields({
   delete: optional(oneOf(1)),
   initial: optional(json),
   lock: optional(fields({ key: text(256), token: whole(1) })),
+  /** Commit only on this version, else `conflict`. */
+  ifVersion: optional(whole(0)),
 })
 export type WireCommit = Infer<typeof commitSchema>
 /** `commit`: what one microtask wrote to one context, in order of its numbers. Answered by deltas and `verdicts`. */
