@@ -43,8 +43,8 @@ export function applyOperations<S extends object>(
       throw withOperation(error, operation)
     }
   }
-  // One change is a change; several may undo each other.
-  const next = (run.changes.length === 1 ? run.draft.state : shareIdentity(state, run.draft.state, options)) as S
+  // One operation with one change is a change; several may undo each other.
+  const next = (operations.length === 1 && run.changes.length === 1 ? run.draft.state : shareIdentity(state, run.draft.state, options)) as S
   return { state: next, changes: next === state ? [] : run.changes }
 }
 
@@ -220,7 +220,8 @@ class Run {
   #record(change: Change): void {
     const last = this.changes.at(-1)
     if (change.action === 'modified' && last !== undefined && last.action !== 'removed' && isSamePath(last.path, change.path)) {
-      this.changes[this.changes.length - 1] = { ...last, value: change.value! }
+      this.changes.pop()
+      if (!equal(last.oldValue, change.value)) this.changes.push({ ...last, value: change.value! })
     } else this.changes.push(change)
   }
 }

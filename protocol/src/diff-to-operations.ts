@@ -1,7 +1,7 @@
 import { alignKeyed, alignPlain, kindOf } from './align-lists.ts'
 import type { Gap } from './align-lists.ts'
 import { markChecked } from './check.ts'
-import { assertComparable, assertNewItems, assertRoot } from './diff.ts'
+import { assertComparable, commonEnds, assertRoot } from './diff.ts'
 import { equal } from './equal.ts'
 import { assertJson, faultText, keyFault } from './json-fault.ts'
 import type { JsonObject, JsonValue } from './json.ts'
@@ -78,7 +78,9 @@ class Comparison {
 
   #compareLists(before: JsonValue[], after: JsonValue[]): void {
     assertComparable(before, after, this.#path)
-    assertNewItems(before, after, this.#path)
+    const { start, afterEnd } = commonEnds(before, after)
+    for (let index = start; index < afterEnd; index += 1)
+      assertJson(after[index], [...this.#path, index], deepestNesting - this.#path.length - 1)
     const kinds = new Set([kindOf(before, this.#itemKey), kindOf(after, this.#itemKey)])
     kinds.delete('empty')
     if (kinds.size > 1 || kinds.has('mixed')) {

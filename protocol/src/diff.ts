@@ -69,11 +69,14 @@ class Comparison {
     assertComparable(before, after, this.#path)
     const outer = this.changes
     this.changes = []
-    const keyed = alignKeyed(before, after, this.#itemKey)
-    if (keyed) this.#compareKeyed(before, after, keyed)
+    const { start, beforeEnd, afterEnd } = commonEnds(before, after)
+    const old = before.slice(start, beforeEnd)
+    const items = after.slice(start, afterEnd)
+    const keyed = alignKeyed(old, items, this.#itemKey)
+    if (keyed) this.#compareKeyed(start, old, items, keyed)
     else {
-      assertNewItems(before, after, this.#path)
-      for (const gap of alignPlain(before, after)) this.#compareGap(before, after, gap)
+      items.forEach((item, index) => assertJson(item, [...this.#path, start + index], deepestNesting - this.#path.length - 1))
+      for (const gap of alignPlain(old, items)) this.#compareGap(start, old, items, gap)
     }
     const changes = this.changes
     this.changes = outer
@@ -82,29 +85,29 @@ class Comparison {
   }
 
   /** What goes or moves is taken out from the end on, then what comes is put in from the start on, so that no position shifts twice. */
-  #compareKeyed(before: JsonValue[], after: JsonValue[], { from, stays, removed }: KeyedAlignment): void {
+  #compareKeyed(start: number, before: JsonValue[], after: JsonValue[], { from, stays, removed }: KeyedAlignment): void {
     const moved = from.filter((position, index) => position >= 0 && !stays[index])
     for (const position of [...removed, ...moved].toSorted((a, b) => b - a)) {
-      this.#at(position, () => this.#note('removed', undefined, before[position]))
+      this.#at(start + position, () => this.#note('removed', undefined, before[position]))
     }
     after.forEach((item, index) => {
-      if (!stays[index]) this.#at(index, () => this.#note('added', item, undefined))
+      if (!stays[index]) this.#at(start + index, () => this.#note('added', item, undefined))
     })
     after.forEach((item, index) => {
       const old = stays[index] ? before[from[index]!]! : item
-      if (old !== item) this.#at(index, () => this.compare(old, item))
+      if (old !== item) this.#at(start + index, () => this.compare(old, item))
     })
   }
 
   /** Items that stand in each other's place are compared, the rest goes or comes. All before the gap is as it will be. */
-  #compareGap(before: JsonValue[], after: JsonValue[], { beforeStart, beforeEnd, afterStart, afterEnd }: Gap): void {
+  #compareGap(start: number, before: JsonValue[], after: JsonValue[], { beforeStart, beforeEnd, afterStart, afterEnd }: Gap): void {
     const gone = beforeEnd - beforeStart
     const come = afterEnd - afterStart
     for (let offset = gone - 1; offset >= come; offset -= 1) {
-      this.#at(afterStart + offset, () => this.#note('removed', undefined, before[beforeStart + offset]))
+      this.#at(start + afterStart + offset, () => this.#note('removed', undefined, before[beforeStart + offset]))
     }
     for (let offset = 0; offset < come; offset += 1) {
-      this.#at(afterStart + offset, () => {
+      this.#at(start + afterStart + offset, () => {
         if (offset < gone) this.compare(before[beforeStart + offset]!, after[afterStart + offset]!)
         else this.#note('added', after[afterStart + offset], undefined)
       })
@@ -141,13 +144,20 @@ export function assertComparable(before: object, after: object, path: readonly u
   assertJson(after, path, deepestNesting - path.length)
 }
 
-/** For lists whose items are compared as a whole. @throws {TypeError} an item that is not the very same at both ends is not JSON. */
-export function assertNewItems(before: readonly JsonValue[], after: readonly JsonValue[], path: readonly unknown[]): void {
+/** What two lists do not have in common at their ends, where that is the very same: the rest begins at `start` in both. */
+export function commonEnds(
+  before: readonly JsonValue[],
+  after: readonly JsonValue[],
+): { start: number; beforeEnd: number; afterEnd: number } {
   let start = 0
-  while (start < after.length && before[start] === after[start]) start += 1
-  let end = after.length
-  for (let other = before.length; end > start && other > start && before[other - 1] === after[end - 1]; other -= 1) end -= 1
-  for (let index = start; index < end; index += 1) assertJson(after[index], [...path, index], deepestNesting - path.length - 1)
+  let beforeEnd = before.length
+  let afterEnd = after.length
+  while (start < beforeEnd && start < afterEnd && before[start] === after[start]) start += 1
+  while (beforeEnd > start && afterEnd > start && before[beforeEnd - 1] === after[afterEnd - 1]) {
+    beforeEnd -= 1
+    afterEnd -= 1
+  }
+  return { start, beforeEnd, afterEnd }
 }
 
 /** Tells whether the changes to a list are no longer than the list in their place: as JSON with old values, and as they travel. */

@@ -1,4 +1,5 @@
 import { applyOperations } from './apply-operations.ts'
+import { assertRoot } from './diff.ts'
 import { invalid } from './fail.ts'
 import { findFault, keyFault } from './json-fault.ts'
 import type { JsonObject, JsonValue } from './json.ts'
@@ -16,7 +17,8 @@ import type { Path, Segment } from './path.ts'
  */
 export function fromJsonPatch(state: object, patch: readonly JsonPatchOperation[], options: ListOptions = {}): Operation[] {
   if (!Array.isArray(patch)) throw invalid('A JSON Patch must be a list of operations.')
-  const translation = new Translation(state as JsonObject, itemKeyOf(options))
+  assertRoot(state, 'state')
+  const translation = new Translation(state, itemKeyOf(options))
   for (let index = 0; index < patch.length; index += 1) translation.take(patch[index], `patch[${index}]`)
   return translation.operations
 }

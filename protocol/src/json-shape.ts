@@ -38,6 +38,8 @@ export function childOf(container: Container, position: Position): JsonValue | u
 
 /** A path as text, for messages: `items[3].title`; the empty path is `the state`. */
 export function pathText(path: readonly unknown[]): string {
+  // Messages have an end: of a long path, only its ends are told.
+  if (path.length > 12) return `${pathText(path.slice(0, 6))} … ${pathText(path.slice(-4))}`
   const text = path.map((segment) => {
     if (typeof segment === 'string') return /^[\w$]{1,64}$/.test(segment) ? `.${segment}` : `[${excerpt(segment)}]`
     return typeof segment === 'number' ? `[${segment}]` : `[${excerpt(segment)}]`
@@ -49,7 +51,7 @@ export function pathText(path: readonly unknown[]): string {
 export function excerpt(value: unknown): string {
   if (typeof value === 'string') return value.length > 40 ? `${JSON.stringify(value.slice(0, 40))}…` : JSON.stringify(value)
   if (Array.isArray(value)) return `a list of ${value.length}`
-  if (!isObject(value)) return String(value)
+  if (!isObject(value)) return String(value).slice(0, 40)
   const { id, index } = value
   if (typeof id === 'string') return `{ id: ${excerpt(id)} }`
   return typeof index === 'number' ? `{ index: ${index} }` : 'an object'
