@@ -69,7 +69,7 @@ function edit(state: JsonObject, where: number, how: number, fresh: JsonValue): 
     Object.values(node).forEach(collect)
   }
   collect(state)
-  const target = containers[where % containers.length]
+  const target = containers[where % containers.length] ?? state
   if (Array.isArray(target)) {
     const index = where % (target.length + 1)
     if (how === 0) target.splice(index, 0, fresh)
@@ -121,6 +121,7 @@ const listPath: Arbitrary<Path> = fc.oneof(
     )
     .map(([item]): Path => ['cols', item, 'cards']),
 )
+const likelyList = fc.constantFrom<Path>(['cols'], ['cols', 0, 'cards'], ['cols', 1, 'cards'], ['cols', { id: 'p' }, 'cards'])
 const itemPath: Arbitrary<Path> = fc.tuple(listPath, fc.oneof<Arbitrary<Segment>[]>(ref, fc.nat(4))).map(([path, item]) => [...path, item])
 const path: Arbitrary<Path> = fc.oneof(
   fc.constantFrom<Path>(['n'], ['o'], ['o', 'x'], ['o', 'z', 'deep'], ['plain'], ['new'], [], ['plain', 'length']),
@@ -149,6 +150,11 @@ export const anyOperation: Arbitrary<Operation> = fc.oneof<Arbitrary<Operation>[
     path: listPath,
     values: fc.array(fc.oneof(card, fc.integer({ min: 0, max: 2 })), { maxLength: 2 }),
     at: anchor,
+  }),
+  fc.record({
+    type: fc.constant('move' as const),
+    from: fc.record({ path: likelyList, item: ids.map((id) => ({ id })) }),
+    to: fc.record({ path: likelyList, at: anchor }),
   }),
   fc.record({
     type: fc.constant('move' as const),
