@@ -18,18 +18,24 @@ export interface ContractCase {
 
 const allCases: readonly KitCase[] = [...commitCases, ...streamCases, ...syncCases, ...lifeCases, ...listCases, ...handleCases]
 
+/** Options of {@link backendContract}. */
+export interface ContractOptions {
+  /** Makes an empty store, for one case, and hands out backends on it. */
+  readonly create: () => StoreUnderTest | Promise<StoreUnderTest>
+  /** How long to wait until one backend hears of what another has stored, ms. Default 10,000. */
+  readonly patienceMs?: number
+}
+
 /**
  * What every backend must do, as cases for any test runner:
  *
  *     for (const { name, run } of backendContract({ create: () => ({ handle: () => new MyBackend(database) }) })) test(name, run)
- *
- * @param options `create` makes an empty store for each case, and hands out backends on it
  */
-export function backendContract(options: { readonly create: () => StoreUnderTest | Promise<StoreUnderTest> }): ContractCase[] {
-  return allCases.map(({ name, run }) => ({ name, run: () => runCase(run, options.create) }))
+export function backendContract(options: ContractOptions): ContractCase[] {
+  return allCases.map(({ name, run }) => ({ name, run: () => runCase(run, options) }))
 }
 
-async function runCase(run: KitCase['run'], create: () => StoreUnderTest | Promise<StoreUnderTest>): Promise<void> {
+async function runCase(run: KitCase['run'], { create, patienceMs = 10_000 }: ContractOptions): Promise<void> {
   const store = await create()
   const handles = new Set<ContextBackend>()
   const another = async (): Promise<ContextBackend> => {
@@ -39,7 +45,7 @@ async function runCase(run: KitCase['run'], create: () => StoreUnderTest | Promi
     return backend
   }
   try {
-    await run({ backend: await another(), another })
+    await run({ backend: await another(), another, patienceMs })
   } finally {
     for (const backend of handles) await backend.close()
     await store.remove?.()

@@ -1,5 +1,5 @@
 export { backendContract } from './backend-contract.ts'
-export type { ContractCase, StoreUnderTest } from './backend-contract.ts'
+export type { ContractCase, ContractOptions, StoreUnderTest } from './backend-contract.ts'
 export { startRedisServer } from './redis-server.ts'
 export { SharedMemory } from './shared-memory.ts'
 export { randomCalls } from './random-calls.ts'

@@ -21,7 +21,7 @@ async function temporaryFile(): Promise<string> {
 
 test('the memory backend answers 20,000 random calls as the store model does', async () => {
   const { calls, answers } = await randomCalls({ seed: 1, calls: 20_000, backends: [memoryBackend()] })
-expect(calls).toBeGreaterThanOrEqual(20_000)
+  expect(calls).toBeGreaterThanOrEqual(20_000)
   expect(Object.keys(answers)).toEqual(expect.arrayContaining(needed))
 })
 
@@ -43,7 +43,7 @@ test('the SQLite backend answers 20,000 random calls as the store model does, wi
     for (const backend of backends) await backend.close()
   })
   const { calls, answers } = await randomCalls({ seed: 3, calls: 20_000, backends: await reopen(), reopen })
-expect(calls).toBeGreaterThanOrEqual(20_000)
+  expect(calls).toBeGreaterThanOrEqual(20_000)
   expect(Object.keys(answers)).toEqual(expect.arrayContaining(needed))
 }, 60_000)
 

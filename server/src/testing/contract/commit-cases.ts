@@ -211,7 +211,8 @@ export const commitCases: readonly KitCase[] = [
 async function writeTen(backend: ContextBackend): Promise<string[]> {
   const revisions: string[] = []
   let base = noHead
-  while (revisions.length < 10) {
+  for (let tries = 0; revisions.length < 10; tries += 1) {
+    if (tries > 10_000) throw new Error('Writers that repeat after each conflict come to no end.')
     const batch = batchOf({ base })
     const result = await backend.commit(batch)
     if (result.type === 'streams') throw new Error('A commit of the server has no stream.')

@@ -3,9 +3,6 @@ import type { ContextBackend } from '../../backends/backend.ts'
 import { at, batchOf, contextId, everything, fact, recordOf, refuse, same, store, storeMany, synced } from './kit.ts'
 import type { KitCase } from './kit.ts'
 
-/** How long a case waits for what must come, ms. */
-const patienceMs = 10_000
-
 /** Several backends on one store, and how they hear of each other. */
 export const handleCases: readonly KitCase[] = [
   fact('what one backend has stored another sees at once', async ({ backend, another }) => {
@@ -36,14 +33,14 @@ export const handleCases: readonly KitCase[] = [
     await store(backend)
   }),
 
-  fact('a backend hears of what another has stored', async ({ backend, another }) => {
+  fact('a backend hears of what another has stored', async ({ backend, another, patienceMs }) => {
     const other = await another()
-    if (backend.publishing.type === 'publish') await hearsMessages(backend, other)
-    if (backend.publishing.type === 'poll') await hearsChange(backend, other)
+    if (backend.publishing.type === 'publish') await hearsMessages(backend, other, patienceMs)
+    if (backend.publishing.type === 'poll') await hearsChange(backend, other, patienceMs)
   }),
 ]
 
-async function hearsChange(backend: ContextBackend, other: ContextBackend): Promise<void> {
+async function hearsChange(backend: ContextBackend, other: ContextBackend, patienceMs: number): Promise<void> {
   if (backend.publishing.type !== 'poll') return
   const heard = new EventEmitter()
   const stop = backend.publishing.onChange(() => heard.emit('changed'))
@@ -63,7 +60,7 @@ async function hearsChange(backend: ContextBackend, other: ContextBackend): Prom
 const messageOf = (index: number): string => JSON.stringify(['h', [contextId, 'é😀', index, 'r']])
 
 /** Every stored batch's message comes once, in the order of versions, to both; those of refused batches do not. */
-async function hearsMessages(backend: ContextBackend, other: ContextBackend): Promise<void> {
+async function hearsMessages(backend: ContextBackend, other: ContextBackend, patienceMs: number): Promise<void> {
   const heard = new EventEmitter()
   const stops = [backend, other].map(({ publishing }, index) =>
     publishing.type === 'publish' ? publishing.subscribe(contextId, (message) => heard.emit(`message-${index}`, message)) : () => {},

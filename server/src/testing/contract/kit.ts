@@ -28,6 +28,8 @@ export interface Kit {
   readonly backend: ContextBackend
   /** Opens one more backend on the same store; it is closed after the case. */
   readonly another: () => Promise<ContextBackend>
+  /** How long to wait for what must come, ms. */
+  readonly patienceMs: number
 }
 
 /** A case of the contract: a fact, and what throws where it does not hold. */

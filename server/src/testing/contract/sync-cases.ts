@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { noHead } from '../../backends/backend.ts'
 import type { CommitBatch, ContextBackend, SyncResult } from '../../backends/backend.ts'
 import {
@@ -106,6 +107,8 @@ export const syncCases: readonly KitCase[] = [
       same(result.record.last, result.row!.head.version - 1, 'each version has its verdict in the record')
       same(result.entries.length, result.row!.head.version - head.version)
       head = result.row!.head
+      // A store that answers within the turn would not let the writer write.
+      await turn()
     }
     await writing
     same((await synced(backend, { head })).row!.head.version, 21)
@@ -225,5 +228,8 @@ async function trimmed(backend: ContextBackend): Promise<CommitBatch[]> {
 /** Twenty commits of the stream, one by one. */
 async function writeTwenty(backend: ContextBackend, from: CommitBatch['head']): Promise<void> {
   let base = from
-  for (let seq = 1; seq <= 20; seq += 1) base = (await store(backend, { base, members: [{ stream: at(seq) }] })).head
+  for (let seq = 1; seq <= 20; seq += 1) {
+    base = (await store(backend, { base, members: [{ stream: at(seq) }] })).head
+    await turn()
+  }
 }
