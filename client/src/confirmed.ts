@@ -43,6 +43,7 @@ export class Confirmed {
 
   forget(): void {
     this.head = null
+    this.life = ''
     this.#outbox.incarnation = ''
     this.#shown.confirm({ state: null, incarnation: '' })
   }

@@ -24,6 +24,7 @@ export interface Entry {
   remove: boolean
   readonly initial: JsonObject
   readonly lock: LockToken | undefined
+  readonly ifVersion: number | undefined
   /** Life of the context that it was written on; `''`: it was absent; null: the life that the commit before it will create. */
   incarnation: string | null
   /** It was sent, on whatever connection (P14). */
@@ -112,6 +113,7 @@ export class Outbox {
       remove: write.remove ?? false,
       initial,
       lock: write.lock,
+      ifVersion: write.ifVersion,
       incarnation,
       expected,
     }
@@ -273,13 +275,17 @@ export class Outbox {
     }
   }
 
-  /** P3: what a creating commit came to, or else the state, tells the next ones their incarnation; without one the first of them creates. */
-  #resolve(entry: Entry, verdict: { readonly head?: Head | null }): void {
-    if (entry.incarnation !== '') return
+  /**
+   * P3: what a creating commit came to, or else the state, tells those that wait for it their incarnation; without one the first of them creates.
+   * Those behind the next creating commit wait for that one.
+   */
+  #resolve(creating: Entry, verdict: { readonly head?: Head | null }): void {
+    if (creating.incarnation !== '' || creating.id === null) return
     const incarnation = verdict.head?.incarnation || this.incarnation
     for (const later of this.#entries.values()) {
-      if (later.seq <= entry.seq || later.incarnation === '') continue
-      if (later.incarnation !== null) return
+      if (later.seq <= creating.seq || later.id === null) continue
+      if (later.incarnation === '') return
+      if (later.incarnation !== null) continue
       later.incarnation = incarnation
       if (incarnation === '') return
     }
@@ -309,6 +315,7 @@ function emptyEntry(seq: number): Entry {
     remove: false,
     initial: noState,
     lock: undefined,
+    ifVersion: undefined,
     incarnation: '',
     sent: false,
     inFlight: false,
@@ -324,12 +331,13 @@ function emptyEntry(seq: number): Entry {
   }
 }
 
-function wireCommit({ seq, id, operations, remove, initial, lock, incarnation }: Entry): WireCommit {
+function wireCommit({ seq, id, operations, remove, initial, lock, ifVersion, incarnation }: Entry): WireCommit {
   const commit: WireCommit = { seq, incarnation: incarnation ?? '', operations: operations as unknown as JsonValue[] }
   if (id === null) return commit
   if (remove) commit.delete = 1
   else if (incarnation === '') commit.initial = initial
   if (lock) commit.lock = lock
+  if (ifVersion !== undefined) commit.ifVersion = ifVersion
   return commit
 }
 

@@ -9,6 +9,8 @@ export interface NewWrite {
   /** What an absent context is created from. Default: the replica's `initial`, else `{}`. */
   readonly initial?: JsonObject
   readonly lock?: LockToken
+  /** Commit only on this version, else `conflict`. */
+  readonly ifVersion?: number
 }
 
 /** What a replica has to tell, in order. */

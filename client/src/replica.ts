@@ -4,6 +4,7 @@ import { Confirmed } from './confirmed.ts'
 import { Outbox, errorOf } from './outbox.ts'
 import type { NewWrite, Phase, ReplicaEvent } from './replica-event.ts'
 import { ShownState } from './shown-state.ts'
+import { SyncTurn } from './sync-turn.ts'
 
 /** How a replica behaves. */
 export interface ReplicaOptions {
@@ -34,7 +35,7 @@ const defaultMessageSize = 1_048_576
  */
 export class Replica {
   readonly contextId: string
-  readonly #initial: JsonObject | undefined
+  #initial: JsonObject | undefined
   readonly #inFlight: number
   #messageSize: number
   readonly #outbox: Outbox
@@ -48,15 +49,7 @@ export class Replica {
   /** What the server sent could not be applied; nothing was since. */
   #mistrusts = false
 
-  #attached = false
-  /** A sync was answered on this connection. */
-  #synced = false
-  #wantsSync = false
-  #ticket = 0
-  /** Ticket of the sync in flight. */
-  #asked: number | null = null
-  /** What came while the sync was in flight. */
-  #waiting: (() => void)[] = []
+  readonly #turn = new SyncTurn()
   #told: Standing
 
   constructor(contextId: string, options: ReplicaOptions = {}) {
@@ -87,11 +80,15 @@ export class Replica {
     if (this.#failure) return 'error'
     if (this.head === null) return this.#countsAsAbsent ? 'absent' : 'loading'
     if (this.head.version === 0) return this.#confirmed.life === '' ? 'absent' : 'deleted'
-    return this.#synced ? 'live' : 'stale'
+    return this.#turn.synced ? 'live' : 'stale'
   }
   /** Why the phase is `denied` or `error`. */
   get error(): ContextdError | null {
     return this.#denied ?? this.#failure
+  }
+  /** What an absent context is created from. */
+  get initial(): JsonObject {
+    return this.#initial ?? {}
   }
   /** What the server allows; null: it has not said. */
   get access(): 'read' | 'write' | null {
@@ -107,7 +104,7 @@ export class Replica {
   }
   /** A sync was answered on this connection, and no other is wanted. */
   get upToDate(): boolean {
-    return this.#synced && this.#asked === null && !this.#wantsSync
+    return this.#turn.upToDate
   }
 
   // ---- writes -------------------------------------------------------------------------------------------------
@@ -124,7 +121,7 @@ export class Replica {
     }
     const { state, incarnation } = this.#shown.tip
     const expected = this.head === null ? 0 : this.head.version + this.#outbox.size + 1
-    const entry = this.#outbox.add(write, state === null ? '' : incarnation, write.initial ?? this.#initial ?? {}, expected)
+    const entry = this.#outbox.add(write, state === null ? '' : incarnation, write.initial ?? this.initial, expected)
     try {
       this.#shown.push(entry)
     } catch (error) {
@@ -168,16 +165,14 @@ export class Replica {
   attached(actor: string, messageSize?: number): void {
     this.#confirmed.actor = actor
     if (messageSize !== undefined) this.#messageSize = messageSize
-    this.#attached = true
     // What was denied may be allowed by now, or to another user.
     this.#denied = null
     this.#failure = null
-    this.#interrupted()
+    this.#turn.restart(true)
   }
   /** The connection is lost. */
   detached(): void {
-    this.#attached = false
-    this.#interrupted()
+    this.#turn.restart(false)
   }
   /** The session was replaced (P14): what was never sent belongs to the new one, the rest comes out as refused. */
   renewed(): void {
@@ -185,9 +180,21 @@ export class Replica {
     this.#shown.touch()
     this.detached()
   }
+  /** Everything is dropped: it was another user's. What has no verdict comes out as refused. */
+  abandon(error: ContextdError): void {
+    for (const entry of this.#outbox.entries) if (entry.told === null) this.#outbox.refuse(entry, error)
+    this.#access = null
+    this.#countsAsAbsent = false
+    this.#confirmed.forget()
+    this.renewed()
+  }
   /** Asks for a sync, also where nothing shows that one is needed. */
   resync(): void {
-    this.#wantsSync = true
+    this.#turn.wantFresh()
+  }
+  /** Says what an absent context reads as, unless that was said before. */
+  offerInitial(initial: JsonObject): void {
+    this.#initial ??= initial
   }
   /** Nothing is known and nobody can be asked: a context with an `initial` counts as absent. */
   countAsAbsent(): void {
@@ -208,14 +215,13 @@ export class Replica {
   /** Commits of the context (P9). */
   delta(frame: DeltaFrame): void {
     // While a sync is in flight deltas wait; what comes before it is sent is in its answer.
-    if (this.#asked !== null) this.#waiting.push(() => this.delta(frame))
-    else if (this.upToDate) this.#take(frame)
+    if (!this.#turn.keep(() => this.delta(frame)) && this.upToDate) this.#take(frame)
   }
 
   /** The head of the context, where it may have been missed. */
   toldHead(frame: HeadFrame): void {
-    if (this.#asked !== null) this.#waiting.push(() => this.toldHead(frame))
-    else if (!this.#confirmed.is({ incarnation: frame[1], version: frame[2], revision: frame[3] })) this.#wantsSync = this.#denied === null
+    if (this.#turn.keep(() => this.toldHead(frame)) || this.#denied !== null) return
+    if (!this.#confirmed.is({ incarnation: frame[1], version: frame[2], revision: frame[3] })) this.#turn.want()
   }
 
   /** What commits came to (P4, P8, P15). */
@@ -234,15 +240,14 @@ export class Replica {
         // A version that is not ahead of mine, and in which the commit was not seen, is of another history.
         const ahead = outcome.type === 'refused' || this.#confirmed.isBehind(outcome.head)
         this.#confirmed.leaveReached()
-        if (!ahead && this.#outbox.get(seq)) this.#wantsSync = true
+        if (!ahead && this.#outbox.get(seq)) this.#turn.want()
       }
     }
   }
 
   /** The answer to a sync (P10, P11); one to another sync than the last is dropped. */
   synced(ticket: number, reply: SyncReply): void {
-    if (ticket !== this.#asked) return
-    this.#asked = null
+    if (!this.#turn.answered(ticket)) return
     if (reply.answer.type === 'expired') return this.#event({ type: 'session_expired' })
     const was = this.head
     const { life } = this.#confirmed
@@ -258,17 +263,13 @@ export class Replica {
     this.#noteReset(life, reply.reset)
     this.#outbox.synced(reply.record, reply.before ?? reply.record)
     this.#shown.touch()
-    this.#synced = true
-    this.#wantsSync = false
-    for (const message of this.#waiting.splice(0)) message()
+    this.#turn.done()
   }
 
   /** A sync came to nothing: held, it is wanted still; `forbidden` ends access. */
   syncFailed(ticket: number, error: ContextdError): void {
-    if (ticket !== this.#asked) return
-    this.#asked = null
-    this.#waiting = []
-    this.#wantsSync = true
+    if (!this.#turn.answered(ticket)) return
+    this.#turn.failed()
     if (isHeldCode(error.code)) this.#event({ type: 'held', error })
     else if (error.code === 'forbidden') this.denied(error)
     else this.#fail(error)
@@ -280,8 +281,7 @@ export class Replica {
     this.#access = null
     this.#countsAsAbsent = false
     this.#confirmed.forget()
-    this.#interrupted()
-    this.#wantsSync = false
+    this.#turn.stop()
     this.#event({ type: 'denied', error })
   }
 
@@ -289,18 +289,16 @@ export class Replica {
 
   /** The sync to send now; null: none. */
   takeSync(): { ticket: number; head: Head | null; epoch: number; told: number; settled: number } | null {
-    if (!this.#attached || !this.#wantsSync || this.#asked !== null) return null
-    this.#wantsSync = false
-    this.#ticket += 1
-    this.#asked = this.#ticket
+    const ticket = this.#turn.take()
+    if (ticket === null) return null
     const { epoch, told, settled } = this.#outbox
-    return { ticket: this.#ticket, head: this.#mistrusts ? null : this.head, epoch, told, settled }
+    return { ticket, head: this.#mistrusts ? null : this.head, epoch, told, settled }
   }
 
   /** The commits to send now, as one message; null: none. */
   takeCommits(): { epoch: number; settled: number; commits: WireCommit[] } | null {
     // Where access was denied there is no sync; writes are sent all the same, so that they are refused under their numbers.
-    if (!this.#attached || !(this.upToDate || this.#denied)) return null
+    if (!this.#turn.attached || !(this.upToDate || this.#denied)) return null
     const { epoch, settled } = this.#outbox
     const commits = this.#outbox.take({ inFlight: this.#inFlight, messageSize: this.#messageSize })
     return commits && { epoch, settled, commits }
@@ -320,18 +318,11 @@ export class Replica {
 
   // ---- inside -------------------------------------------------------------------------------------------------
 
-  #interrupted(): void {
-    this.#synced = false
-    this.#asked = null
-    this.#waiting = []
-    this.#wantsSync = this.#attached
-  }
-
   #take(frame: DeltaFrame): void {
     const { life } = this.#confirmed
     try {
       if (!this.#confirmed.take(frame)) {
-        this.#wantsSync = true
+        this.#turn.want()
         return
       }
       this.#mistrusts = false
@@ -350,13 +341,13 @@ export class Replica {
 
   /** The server does not take the stream as it is: a sync tells how to go on; where there can be none, nothing can be written. */
   #stranded(): void {
-    if (this.#denied === null) this.#wantsSync = true
+    if (this.#denied === null) this.#turn.want()
     else for (const entry of this.#outbox.entries) if (entry.told === null) this.#outbox.refuse(entry, this.#denied)
   }
 
   /** What the server sent cannot be applied: once the whole state is asked for; when that does not help, nothing is taken any more. */
   #distrust(cause: unknown): void {
-    this.#wantsSync = true
+    this.#turn.want()
     if (this.#mistrusts) {
       const message = `What the server sent of "${this.contextId}" cannot be applied. Reload, with a newer version of the client if there is one.`
       this.#fail(
@@ -368,8 +359,7 @@ export class Replica {
 
   #fail(error: ContextdError): void {
     this.#failure = error
-    this.#interrupted()
-    this.#wantsSync = false
+    this.#turn.stop()
   }
 
   #event(event: ReplicaEvent): void {
