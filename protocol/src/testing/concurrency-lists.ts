@@ -1,0 +1,242 @@
+import type { JsonValue } from '../json.ts'
+import { both, call, id, increment, insert, items, move, refused, remove, set } from './concurrency-row.ts'
+import type { ConcurrencyRow } from './concurrency-row.ts'
+
+const abc = { list: items('a', 'b', 'c') }
+const cols = { todo: items('x', 'y'), done: items('z'), later: [] as JsonValue[] }
+/** Lists whose items have an id each. */
+export const keyed: ConcurrencyRow[] = [
+  {
+    state: { list: items('a') },
+    a: call("at('list').append({ id: 'x' })", insert(['list'], 'end', { id: 'x' })),
+    b: call("update((draft) => void draft.list.push({ id: 'y' }))", insert(['list'], 'end', { id: 'y' })),
+    aFirst: { state: { list: items('a', 'x', 'y') } },
+    bFirst: { state: { list: items('a', 'y', 'x') } },
+    rule: 'Both appended items are there, in the order of their commits.',
+  },
+  {
+    state: { list: items('a', 'b') },
+    a: call("at('list').insert(1, { id: 'x' })", insert(['list'], { after: id('a') }, { id: 'x' })),
+    b: call("at('list').insert(1, { id: 'y' })", insert(['list'], { after: id('a') }, { id: 'y' })),
+    aFirst: { state: { list: items('a', 'y', 'x', 'b') } },
+    bFirst: { state: { list: items('a', 'x', 'y', 'b') } },
+    rule: 'An inserted item stands right behind its neighbour: the later one nearer.',
+  },
+  {
+    state: abc,
+    a: call("at('list').insert(2, { id: 'x' })", insert(['list'], { after: id('b') }, { id: 'x' })),
+    b: call("at('list').remove({ id: 'b' })", remove('list', id('b'))),
+    aFirst: { state: { list: items('a', 'x', 'c') } },
+    bFirst: { state: { list: items('a', 'c', 'x') } },
+    rule: 'An item whose neighbour is gone comes to the end.',
+  },
+  {
+    state: { list: items('a', 'b') },
+    a: call("at('list').insert(1, { id: 'x' })", insert(['list'], { after: id('a') }, { id: 'x' })),
+    b: call("at('list').prepend({ id: 'y' })", insert(['list'], 'start', { id: 'y' })),
+    ...both({ list: items('y', 'a', 'x', 'b') }),
+    rule: 'A position is kept by the neighbour, not by its number.',
+  },
+  {
+    state: { list: [] },
+    a: call("at('list').append({ id: 'x', by: 'A' })", insert(['list'], 'end', { id: 'x', by: 'A' })),
+    b: call("at('list').append({ id: 'x', by: 'B' })", insert(['list'], 'end', { id: 'x', by: 'B' })),
+    aFirst: refused({ list: [{ id: 'x', by: 'A' }] }, 'invalid_operation'),
+    bFirst: refused({ list: [{ id: 'x', by: 'B' }] }, 'invalid_operation'),
+    rule: 'An id is used once in a list.',
+  },
+  {
+    state: { list: [{ id: 'a', text: '', done: false }] },
+    a: call("at('list', { id: 'a' }, 'text').set('A')", set(['list', id('a'), 'text'], 'A')),
+    b: call("at('list', { id: 'a' }, 'done').set(true)", set(['list', id('a'), 'done'], true)),
+    ...both({ list: [{ id: 'a', text: 'A', done: true }] }),
+    rule: 'Edits of different keys of an item do not touch each other.',
+  },
+  {
+    state: { list: [{ id: 'a', text: '' }] },
+    a: call("at('list', { id: 'a' }, 'text').set('A')", set(['list', id('a'), 'text'], 'A')),
+    b: call("at('list').remove({ id: 'a' })", remove('list', id('a'))),
+    aFirst: { state: { list: [] } },
+    bFirst: refused({ list: [] }),
+    rule: 'An edit of an item that is gone is refused.',
+  },
+  {
+    state: abc,
+    a: call("at('list').remove({ id: 'b' })", remove('list', id('b'))),
+    b: call("at('list').remove(1)", remove('list', id('b'))),
+    aFirst: refused({ list: items('a', 'c') }),
+    bFirst: refused({ list: items('a', 'c') }),
+    rule: 'The second removal of an item is refused, since the item is gone; no other item is removed in its place.',
+  },
+  {
+    state: abc,
+    a: call("at('list').remove({ id: 'a' })", remove('list', id('a'))),
+    b: call("at('list').remove({ id: 'c' })", remove('list', id('c'))),
+    ...both({ list: items('b') }),
+    rule: 'Removals of different items are both done.',
+  },
+  {
+    state: { list: [{ id: 'a', n: 0 }, { id: 'b' }] },
+    a: call("at('list', { id: 'a' }, 'n').increment(1)", increment(['list', id('a'), 'n'], 1)),
+    b: call("at('list').move({ id: 'a' }, 'end')", move(['list'], id('a'), ['list'], 'end')),
+    ...both({ list: [{ id: 'b' }, { id: 'a', n: 1 }] }),
+    rule: 'An item that moves takes its edits along.',
+  },
+  {
+    state: abc,
+    a: call("at('list').move({ id: 'a' }, 'end')", move(['list'], id('a'), ['list'], 'end')),
+    b: call("at('list').move({ id: 'a' }, { after: { id: 'b' } })", move(['list'], id('a'), ['list'], { after: id('b') })),
+    aFirst: { state: { list: items('b', 'a', 'c') } },
+    bFirst: { state: { list: items('b', 'c', 'a') } },
+    rule: 'An item that two move lies where the later one puts it, once.',
+  },
+  {
+    state: abc,
+    a: call("at('list').move({ id: 'a' }, 'end')", move(['list'], id('a'), ['list'], 'end')),
+    b: call("at('list').move({ id: 'c' }, 'start')", move(['list'], id('c'), ['list'], 'start')),
+    aFirst: { state: { list: items('c', 'b', 'a') } },
+    bFirst: { state: { list: items('c', 'b', 'a') } },
+    rule: 'Moves of different items are both done.',
+  },
+  {
+    state: abc,
+    a: call("at('list').move({ id: 'a' }, { after: { id: 'b' } })", move(['list'], id('a'), ['list'], { after: id('b') })),
+    b: call("at('list').remove({ id: 'b' })", remove('list', id('b'))),
+    aFirst: { state: { list: items('a', 'c') } },
+    bFirst: { state: { list: items('c', 'a') } },
+    rule: 'A move next to an item that is gone goes to the end.',
+  },
+  {
+    state: abc,
+    a: call("at('list').move({ id: 'a' }, 'end')", move(['list'], id('a'), ['list'], 'end')),
+    b: call("at('list').remove({ id: 'a' })", remove('list', id('a'))),
+    aFirst: { state: { list: items('b', 'c') } },
+    bFirst: refused({ list: items('b', 'c') }),
+    rule: 'A move of an item that is gone is refused.',
+  },
+  {
+    state: cols,
+    a: call("at('todo').move({ id: 'x' }, to done)", move(['todo'], id('x'), ['done'], 'end')),
+    b: call("at('todo').move({ id: 'x' }, to later)", move(['todo'], id('x'), ['later'], 'end')),
+    aFirst: refused({ todo: items('y'), done: items('z', 'x'), later: [] }),
+    bFirst: refused({ todo: items('y'), done: items('z'), later: items('x') }),
+    rule: 'An item that two move to two lists goes with the earlier one: one item, one place.',
+  },
+  {
+    state: cols,
+    a: call("at('todo').move({ id: 'x' }, to done)", move(['todo'], id('x'), ['done'], { after: id('z') })),
+    b: call("at('done').remove({ id: 'z' })", remove('done', id('z'))),
+    ...both({ todo: items('y'), done: items('x'), later: [] }),
+    rule: 'A move to another list next to an item that is gone goes to its end.',
+  },
+  {
+    state: {
+      cols: [
+        { id: 'todo', cards: items('x') },
+        { id: 'done', cards: [] },
+      ],
+    },
+    a: call('move card x to column done', move(['cols', id('todo'), 'cards'], id('x'), ['cols', id('done'), 'cards'], 'end')),
+    b: call("at('cols').remove({ id: 'done' })", remove('cols', id('done'))),
+    aFirst: { state: { cols: [{ id: 'todo', cards: [] }] } },
+    bFirst: refused({ cols: [{ id: 'todo', cards: items('x') }] }),
+    rule: 'A move into a list that is gone is refused; the item stays where it was.',
+  },
+  {
+    state: {
+      cols: [
+        { id: 'todo', cards: items('x') },
+        { id: 'done', cards: [] },
+      ],
+    },
+    a: call('move card x to column done', move(['cols', id('todo'), 'cards'], id('x'), ['cols', id('done'), 'cards'], 'end')),
+    b: call("at('cols').move({ id: 'done' }, 'start')", move(['cols'], id('done'), ['cols'], 'start')),
+    ...both({
+      cols: [
+        { id: 'done', cards: items('x') },
+        { id: 'todo', cards: [] },
+      ],
+    }),
+    rule: 'Lists are found by the ids on the way to them, wherever they have moved.',
+  },
+  {
+    state: { list: [{ id: 'a', text: 'old', n: 0 }] },
+    a: call("at('list', { id: 'a' }).set({ id: 'a', text: 'new' })", set(['list', id('a')], { id: 'a', text: 'new' })),
+    b: call("at('list', { id: 'a' }, 'n').increment(1)", increment(['list', id('a'), 'n'], 1)),
+    aFirst: { state: { list: [{ id: 'a', text: 'new', n: 1 }] } },
+    bFirst: { state: { list: [{ id: 'a', text: 'new' }] } },
+    rule: 'A set of an item replaces it as a whole; later edits go into the new one.',
+  },
+]
+
+/** Lists of anything else. */
+export const plain: ConcurrencyRow[] = [
+  {
+    state: { tags: ['a', 'b'] },
+    a: call("at('tags').append('x')", insert(['tags'], 'end', 'x')),
+    b: call("at('tags').append('y')", insert(['tags'], 'end', 'y')),
+    aFirst: { state: { tags: ['a', 'b', 'x', 'y'] } },
+    bFirst: { state: { tags: ['a', 'b', 'y', 'x'] } },
+    rule: 'Both appended values are there, in the order of their commits.',
+  },
+  {
+    state: { tags: ['a', 'b'] },
+    a: call("at('tags').remove(1)", remove('tags', { index: 1, value: 'b' })),
+    b: call("at('tags').prepend('x')", insert(['tags'], 'start', 'x')),
+    ...both({ tags: ['x', 'a'] }),
+    rule: 'A position carries the value that was seen there, and finds it where it has shifted to.',
+  },
+  {
+    state: { tags: ['a', 'b'] },
+    a: call("at('tags', 1).set('B')", set(['tags', { index: 1, value: 'b' }], 'B')),
+    b: call("at('tags').remove(0)", remove('tags', { index: 0, value: 'a' })),
+    ...both({ tags: ['B'] }),
+    rule: 'An edit finds its value where it has shifted to.',
+  },
+  {
+    state: { tags: ['a', 'b'] },
+    a: call("at('tags', 0).set('A')", set(['tags', { index: 0, value: 'a' }], 'A')),
+    b: call("at('tags', 0).set('B')", set(['tags', { index: 0, value: 'a' }], 'B')),
+    aFirst: refused({ tags: ['A', 'b'] }),
+    bFirst: refused({ tags: ['B', 'b'] }),
+    rule: 'An edit of a value that is no longer there is refused.',
+  },
+  {
+    state: { tags: ['a'] },
+    a: call("at('tags').remove(0)", remove('tags', { index: 0, value: 'a' })),
+    b: call("at('tags').remove(0)", remove('tags', { index: 0, value: 'a' })),
+    aFirst: refused({ tags: [] }),
+    bFirst: refused({ tags: [] }),
+    rule: 'The second removal of a value is refused when there is no other like it.',
+  },
+  {
+    state: { tags: ['a', 'b', 'a'] },
+    a: call("at('tags').remove(2)", remove('tags', { index: 2, value: 'a' })),
+    b: call("at('tags').remove(2)", remove('tags', { index: 2, value: 'a' })),
+    ...both({ tags: ['b'] }),
+    rule: 'Equal values cannot be told apart: the nearest one goes.',
+  },
+  {
+    state: { tags: ['a', 'b', 'c'] },
+    a: call("at('tags').insert(2, 'x')", insert(['tags'], { after: { index: 1, value: 'b' } }, 'x')),
+    b: call("at('tags').remove(1)", remove('tags', { index: 1, value: 'b' })),
+    aFirst: { state: { tags: ['a', 'x', 'c'] } },
+    bFirst: { state: { tags: ['a', 'c', 'x'] } },
+    rule: 'An insert whose neighbour is gone keeps its position, as far as the list reaches.',
+  },
+  {
+    state: { tags: ['a', 'b'] },
+    a: call("at('tags').move(0, 'end')", move(['tags'], { index: 0, value: 'a' }, ['tags'], 'end')),
+    b: call("at('tags').prepend('x')", insert(['tags'], 'start', 'x')),
+    ...both({ tags: ['x', 'b', 'a'] }),
+    rule: 'A move finds its value where it has shifted to.',
+  },
+  {
+    state: { tags: ['a', 'b'] },
+    a: call("set path ['tags', 0]", set(['tags', 0], 'A')),
+    b: call("at('tags').prepend('x')", insert(['tags'], 'start', 'x')),
+    aFirst: { state: { tags: ['x', 'A', 'b'] } },
+    bFirst: { state: { tags: ['A', 'a', 'b'] } },
+    rule: 'A bare number in a path is the position at the time the operation is applied.',
+  },
+]

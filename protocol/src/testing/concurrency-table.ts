@@ -1,0 +1,200 @@
+import { keyed, plain } from './concurrency-lists.ts'
+import { both, call, id, increment, insert, items, refused, remove, set } from './concurrency-row.ts'
+import type { ConcurrencyRow } from './concurrency-row.ts'
+
+const keys: ConcurrencyRow[] = [
+  {
+    state: { title: 'old' },
+    a: call("at('title').set('A')", set(['title'], 'A')),
+    b: call("at('title').set('B')", set(['title'], 'B')),
+    aFirst: { state: { title: 'B' } },
+    bFirst: { state: { title: 'A' } },
+    rule: 'Of two values for one key the later commit wins.',
+  },
+  {
+    state: { x: 0, y: 0 },
+    a: call("at('x').set(1)", set(['x'], 1)),
+    b: call("at('y').set(1)", set(['y'], 1)),
+    ...both({ x: 1, y: 1 }),
+    rule: 'Different keys do not touch each other.',
+  },
+  {
+    state: { votes: 5 },
+    a: call("at('votes').increment(1)", increment(['votes'], 1)),
+    b: call("at('votes').increment(2)", increment(['votes'], 2)),
+    ...both({ votes: 8 }),
+    rule: 'Every increment counts.',
+  },
+  {
+    state: { votes: 5 },
+    a: call("at('votes').increment(1)", increment(['votes'], 1)),
+    b: call("at('votes').set(0)", set(['votes'], 0)),
+    aFirst: { state: { votes: 0 } },
+    bFirst: { state: { votes: 1 } },
+    rule: 'A set takes the place of what was counted before; what is counted after it is added.',
+  },
+  {
+    state: { votes: 5 },
+    a: call("at('votes').increment(1)", increment(['votes'], 1)),
+    b: call("at('votes').remove()", remove('votes')),
+    aFirst: { state: {} },
+    bFirst: { state: { votes: 1 } },
+    rule: 'An increment of a key that is gone counts from 0.',
+  },
+  {
+    state: { votes: 5 },
+    a: call("at('votes').increment(1)", increment(['votes'], 1)),
+    b: call("at('votes').set('many')", set(['votes'], 'many')),
+    aFirst: { state: { votes: 'many' } },
+    bFirst: refused({ votes: 'many' }, 'invalid_operation'),
+    rule: 'What is not a number cannot be counted.',
+  },
+  {
+    state: { title: 'old' },
+    a: call("at('title').set('A')", set(['title'], 'A')),
+    b: call("at('title').remove()", remove('title')),
+    aFirst: { state: {} },
+    bFirst: { state: { title: 'A' } },
+    rule: 'A key that is set after it was removed is there again.',
+  },
+  {
+    state: { title: 'old' },
+    a: call("at('title').remove()", remove('title')),
+    b: call('update({ title: null })', remove('title')),
+    ...both({}),
+    rule: 'Two removals of one key are one; the second changes nothing.',
+  },
+]
+
+const objects: ConcurrencyRow[] = [
+  {
+    state: { meta: { theme: 'light', lang: 'en' } },
+    a: call("update({ meta: { theme: 'dark' } })", set(['meta', 'theme'], 'dark')),
+    b: call("update({ meta: { lang: 'de' } })", set(['meta', 'lang'], 'de')),
+    ...both({ meta: { theme: 'dark', lang: 'de' } }),
+    rule: 'An update sends the leaves that it changes, and nothing beside them.',
+  },
+  {
+    state: { meta: { theme: 'light', lang: 'en' } },
+    a: call("at('meta').set({ theme: 'dark' })", set(['meta'], { theme: 'dark' })),
+    b: call("update({ meta: { lang: 'de' } })", set(['meta', 'lang'], 'de')),
+    aFirst: { state: { meta: { theme: 'dark', lang: 'de' } } },
+    bFirst: { state: { meta: { theme: 'dark' } } },
+    rule: 'A set replaces a value as a whole; later edits go into the new one.',
+  },
+  {
+    state: { meta: { theme: 'light' } },
+    a: call("at('meta').remove()", remove('meta')),
+    b: call("update({ meta: { theme: 'dark' } })", set(['meta', 'theme'], 'dark')),
+    aFirst: refused({}),
+    bFirst: { state: {} },
+    rule: 'An edit inside an object that is gone is refused: it never revives half of one.',
+  },
+  {
+    state: { meta: { n: 0, tags: [] } },
+    a: call("at('meta').set(null)", set(['meta'], null)),
+    b: call("at('meta', 'n').increment(1)", increment(['meta', 'n'], 1)),
+    aFirst: refused({ meta: null }),
+    bFirst: { state: { meta: null } },
+    rule: 'An edit inside an object that has become something else is refused too.',
+  },
+  {
+    state: { meta: { tags: ['x'] } },
+    a: call("at('meta').remove()", remove('meta')),
+    b: call("at('meta', 'tags').append('y')", insert(['meta', 'tags'], 'end', 'y')),
+    aFirst: refused({}),
+    bFirst: { state: {} },
+    rule: 'An insert into a list that is gone is refused.',
+  },
+  {
+    state: {},
+    a: call("at('meta').set({ a: 1 })", set(['meta'], { a: 1 })),
+    b: call("at('meta').set({ b: 1 })", set(['meta'], { b: 1 })),
+    aFirst: { state: { meta: { b: 1 } } },
+    bFirst: { state: { meta: { a: 1 } } },
+    rule: 'Of two new objects at one key the later one is there, whole.',
+  },
+  {
+    state: { meta: { a: 0 } },
+    a: call('contexts.update(id, { meta: { b: 1 } })', { type: 'merge', path: [], value: { meta: { b: 1 } } }),
+    b: call("at('meta').remove()", remove('meta')),
+    aFirst: { state: {} },
+    bFirst: { state: { meta: { b: 1 } } },
+    rule: "The engine's update merges into whatever is there when it is applied (RFC 7396), and makes what is missing.",
+  },
+  {
+    state: { meta: { a: 0, b: 0 } },
+    a: call('contexts.update(id, { meta: { a: null, b: 1 } })', { type: 'merge', path: [], value: { meta: { a: null, b: 1 } } }),
+    b: call("at('meta', 'a').set(2)", set(['meta', 'a'], 2)),
+    aFirst: { state: { meta: { a: 2, b: 1 } } },
+    bFirst: { state: { meta: { b: 1 } } },
+    rule: 'A null in a merge removes the key, whatever has been written to it.',
+  },
+]
+
+const whole: ConcurrencyRow[] = [
+  {
+    state: { list: items('a'), n: 0 },
+    a: call('set({ list: [], n: 1 })', set([], { list: [], n: 1 })),
+    b: call("at('list').append({ id: 'x' })", insert(['list'], 'end', { id: 'x' })),
+    aFirst: { state: { list: items('x'), n: 1 } },
+    bFirst: { state: { list: [], n: 1 } },
+    rule: 'A set of the state replaces all of it; later writes go into the new state.',
+  },
+  {
+    state: { list: items('a') },
+    a: call('set({})', set([], {})),
+    b: call("at('list').append({ id: 'x' })", insert(['list'], 'end', { id: 'x' })),
+    aFirst: refused({}),
+    bFirst: { state: {} },
+    rule: 'What a set has left out is gone.',
+  },
+  {
+    state: { list: items('a', 'b') },
+    a: call("at('list').set([{ id: 'b' }])", set(['list'], items('b'))),
+    b: call("at('list').append({ id: 'x' })", insert(['list'], 'end', { id: 'x' })),
+    aFirst: { state: { list: items('b', 'x') } },
+    bFirst: { state: { list: items('b') } },
+    rule: 'A set of a list removes what others have added.',
+  },
+  {
+    state: { list: items('a', 'b') },
+    a: call("update({ list: [{ id: 'b' }] })", remove('list', id('a'))),
+    b: call("at('list').append({ id: 'x' })", insert(['list'], 'end', { id: 'x' })),
+    ...both({ list: items('b', 'x') }),
+    rule: 'An update of a list sends what it adds, moves and removes, and leaves what others have added.',
+  },
+  {
+    state: { n: 1 },
+    a: call('transaction: reads n, sets it to 2', { type: 'test', path: ['n'], value: 1 }, set(['n'], 2)),
+    b: call('transaction: reads n, sets it to 3', { type: 'test', path: ['n'], value: 1 }, set(['n'], 3)),
+    aFirst: refused({ n: 2 }),
+    bFirst: refused({ n: 3 }),
+    rule: 'What a transaction has read must still be so; else it is refused, and runs again.',
+  },
+  {
+    state: { n: 1, m: 1 },
+    a: call('transaction: reads n, sets m', { type: 'test', path: ['n'], value: 1 }, set(['m'], 2)),
+    b: call("at('m').set(3)", set(['m'], 3)),
+    aFirst: { state: { n: 1, m: 3 } },
+    bFirst: { state: { n: 1, m: 2 } },
+    rule: 'What a transaction has not read may have changed.',
+  },
+  {
+    state: { a: 0, meta: { b: 0 } },
+    a: call('transaction: sets a and meta.b', set(['a'], 1), set(['meta', 'b'], 1)),
+    b: call("at('meta').remove()", remove('meta')),
+    aFirst: { state: { a: 1 } },
+    bFirst: refused({ a: 0 }),
+    rule: 'A commit is applied whole or not at all.',
+  },
+]
+
+/** Call × call → result, for every kind of operation; `docs/guides/concurrency.md` shows it. */
+export const concurrencyTable: Readonly<Record<string, readonly ConcurrencyRow[]>> = {
+  Keys: keys,
+  Objects: objects,
+  'Lists of keyed objects': keyed,
+  'Lists without keys': plain,
+  'Whole values and transactions': whole,
+}
