@@ -1,0 +1,95 @@
+import { createShardedAdapter } from '@socket.io/redis-adapter'
+import type { Namespace } from 'socket.io'
+import type { Adapter } from 'socket.io-adapter'
+import type { Connection } from './connection.ts'
+import type { Subscriptions } from './subscriptions.ts'
+
+/** First byte of a message that is JSON. */
+const brace = 0x7b
+
+/** What the sharded adapter is made of, beyond what is public. */
+interface Inside {
+  readonly responseChannel: string
+  onRawMessage(message: Buffer, channel: Buffer): void
+  onMessage(message: unknown): void
+  onResponse(response: unknown): void
+  publishResponse(requester: string, response: unknown): void
+  serverSideEmit(packet: unknown[]): Promise<unknown>
+}
+
+/**
+ * Makes Socket.IO's sharded Redis adapter on our connections, and safe: as it is, a message on its channels that others have published, or an
+ * answer that cannot be sent, may end the process.
+ */
+export function safeAdapter(
+  connection: Connection,
+  subscriptions: Subscriptions,
+  channelPrefix: string,
+): (namespace: Namespace) => Adapter {
+  return (namespace) => {
+    const client = adapterClient(connection, subscriptions)
+    const adapter = createShardedAdapter(client, client, { channelPrefix })(namespace)
+    const inside = adapter as unknown as Inside
+    guardMessages(inside, subscriptions)
+    guardRequests(inside)
+    return adapter
+  }
+}
+
+/** Our connections, as the adapter takes them: the part of node-redis' client that it uses. */
+function adapterClient(connection: Connection, subscriptions: Subscriptions): object {
+  const ends = new Map<string, () => void>()
+  return {
+    sSubscribe: (channel: string, handler: (message: Buffer, channel: Buffer) => void) => {
+      ends.get(channel)?.()
+      ends.set(channel, subscriptions.add(channel, handler))
+    },
+    sUnsubscribe: (channel: string) => {
+      ends.get(channel)?.()
+      ends.delete(channel)
+    },
+    sPublish: (channel: string, message: string | Buffer) => connection.send((redis) => redis.spublish(channel, message)),
+    sendCommand: ([command, ...args]: [string, ...string[]]) => connection.send((redis) => redis.call(command, args)),
+  }
+}
+
+function guardMessages(adapter: Inside, subscriptions: Subscriptions): void {
+  const receive = adapter.onRawMessage.bind(adapter)
+  const read = (message: Buffer, channel: Buffer): void => {
+    // Binary events; not ours.
+    if (message[0] !== brace) {
+      receive(message, channel)
+      return
+    }
+    const text = message.toString()
+    if (channel.toString() === adapter.responseChannel) adapter.onResponse(JSON.parse(text))
+    else adapter.onMessage(JSON.parse(text))
+  }
+  adapter.onRawMessage = (message, channel) => {
+    try {
+      read(message, channel)
+    } catch {
+      subscriptions.ignore()
+    }
+  }
+}
+
+function guardRequests(adapter: Inside): void {
+  const respond = adapter.publishResponse.bind(adapter)
+  adapter.publishResponse = (requester, response) => {
+    try {
+      respond(requester, response)
+    } catch {
+      // A socket's data that is no JSON. Who asked finds out by its time-out.
+    }
+  }
+  const emit = adapter.serverSideEmit.bind(adapter)
+  adapter.serverSideEmit = async (packet) => {
+    const reply = packet.at(-1)
+    try {
+      await emit(packet)
+    } catch (error) {
+      if (typeof reply === 'function') reply(error, [])
+    }
+  }
+}

@@ -1,0 +1,133 @@
+import type { Verdict } from '@contextd/protocol'
+import { isExpired, recordGraceMs, recordsPrunedPerStep } from '../../commit-step.ts'
+import type { CommitBatch, CommitResult, StreamAnswer, StreamPosition } from '../backend.ts'
+import { recordCutoff } from '../store-model.ts'
+import { decodeEntries, encodeEntry, headOf } from './replies.ts'
+import { decodeVerdict, encodeVerdict } from './verdict-text.ts'
+
+/** Members of a batch with consecutive numbers of one stream, so that the script checks them in one go. */
+interface Run {
+  readonly first: StreamPosition
+  readonly expired: boolean
+  /** Places in the batch. */
+  readonly members: number[]
+  /** A line for each verdict. */
+  lines: string
+}
+
+/** Most log entries that one step trims. */
+const trimmedPerStep = 64
+/** Lua takes no more values at once; a batch of the engine is far smaller. */
+const mostOfABatch = 3_000
+
+/** A batch on its way to the commit script. */
+export class ScriptBatch {
+  readonly #batch: CommitBatch
+  readonly #streams = new Map<string, Run[]>()
+  readonly #runs: Run[] = []
+
+  /** @throws {TypeError} the batch is too long, or a revision has white space */
+  constructor(batch: CommitBatch) {
+    if (batch.members.length > mostOfABatch) throw new TypeError(`A batch has at most ${mostOfABatch} members.`)
+    for (const { baseRevision } of batch.entries) {
+      if (/\s/.test(baseRevision)) throw new TypeError('A revision has no white space.')
+    }
+    this.#batch = batch
+    batch.members.forEach(({ stream, verdict }, member) => {
+      if (stream !== null) this.#add(stream, verdict, member)
+    })
+    for (const runs of this.#streams.values()) this.#runs.push(...runs)
+  }
+
+  /** The script's ARGV; `message` is what it publishes. */
+  arguments(channel: string, message: string): string[] {
+    const { base, head, now, sessionTtlMs, entries, snapshot, updatedBy, remove, retention } = this.#batch
+    const args = [
+      String(now),
+      String(sessionTtlMs + recordGraceMs),
+      String(recordCutoff(now, sessionTtlMs)),
+      String(recordsPrunedPerStep),
+      base.incarnation,
+      String(base.version),
+      base.revision,
+      head.incarnation,
+      String(head.version),
+      head.revision,
+      JSON.stringify(updatedBy),
+      remove ? '1' : '',
+      snapshot ?? '',
+      String(snapshot?.length ?? 0),
+      String(entries.reduce((sum, { text }) => sum + text.length, 0)),
+      String(retention.before),
+      String(retention.softSize),
+      String(retention.hardSize),
+      String(retention.maxVersions),
+      String(trimmedPerStep),
+      channel,
+      message,
+      String(entries.length),
+      String(this.#streams.size),
+    ]
+    for (const entry of entries) args.push(encodeEntry(entry))
+    for (const [key, runs] of this.#streams) {
+      args.push(key, String(runs.length))
+      for (const { first, expired, members, lines } of runs) {
+        args.push(expired ? '1' : '', String(first.epoch), String(first.seq), String(members.length), String(first.settled), lines)
+      }
+    }
+    return args
+  }
+
+  /** What the script's reply means. */
+  result(reply: unknown): CommitResult {
+    const [type] = reply as readonly string[]
+    if (type === 'committed') return { type }
+    if (type === 'streams') return { type, answers: this.#answers(reply as readonly string[]) }
+    const [, incarnation, version, revision, known, items] = reply as readonly [string, string, string, string, string, string[]]
+    const missed = known === '1' ? decodeEntries(items, this.#batch.base.version + 1, revision) : null
+    return { type: 'conflict', head: headOf(incarnation, version, revision), missed }
+  }
+
+  #add(stream: StreamPosition, verdict: Verdict, member: number): void {
+    const runs = this.#streams.get(stream.key) ?? []
+    if (runs.length === 0) this.#streams.set(stream.key, runs)
+    const expired = isExpired(stream, this.#batch.now, this.#batch.sessionTtlMs)
+    const line = `${stream.seq} ${encodeVerdict(verdict)}\n`
+    const last = runs.at(-1)
+    if (!last || !follows(last, stream, expired)) {
+      runs.push({ first: stream, expired, members: [member], lines: line })
+      return
+    }
+    last.members.push(member)
+    last.lines += line
+  }
+
+  #answers(reply: readonly string[]): { member: number; answer: StreamAnswer }[] {
+    const answers: { member: number; answer: StreamAnswer }[] = []
+    for (let at = 1; at < reply.length;) {
+      const { members } = this.#runs[Number(reply[at])]!
+      const type = reply[at + 1] as StreamAnswer['type']
+      at += 2
+      if (type !== 'repeat') {
+        for (const member of members) answers.push({ member, answer: { type } })
+        continue
+      }
+      const count = Number(reply[at])
+      at += 1
+      for (const member of members.slice(0, count)) {
+        answers.push({ member, answer: { type, verdict: decodeVerdict(reply[at]!) } })
+        at += 1
+      }
+    }
+    return answers.toSorted((a, b) => a.member - b.member)
+  }
+}
+
+function follows({ first, expired, members }: Run, stream: StreamPosition, streamExpired: boolean): boolean {
+  return (
+    stream.seq === first.seq + members.length &&
+    stream.epoch === first.epoch &&
+    stream.settled === first.settled &&
+    expired === streamExpired
+  )
+}

@@ -1,0 +1,224 @@
+import { prelude, recordPrelude, script } from './script.ts'
+
+/**
+ * The commit step (P5, P6, P14), as `commitStep` decides it: all checks and reads, then all writes, then the publication.
+ *
+ * KEYS: 1 row · 2 snapshot · 3 log · 4 records (hash, by stream) · 5 uses (sorted set of streams by last use)
+ * ARGV: 1 now · 2 life of an absent context's keys, ms · 3 records last used before this may go · 4 how many of them
+ *   5–7 base: incarnation, version, revision · 8–10 head after it · 11 updated by · 12 '1': delete · 13 snapshot, or '' · 14 its size
+ *   15 size of the entries · 16–19 retention: before, soft size, hard size, most versions · 20 most entries to trim
+ *   21 channel · 22 message, or '' · 23 number of entries · 24 number of streams
+ *   then the entries, as they go into the log
+ *   then for each stream: its key, the number of its runs, and for each run of consecutive numbers
+ *     '1': the session is expired · epoch · first number · count · settled · verdict lines
+ * Reply: { 'committed' }
+ *   or { 'streams', … } with, for each run that holds no new commits only: its place among all runs (from 0), then 'expired', 'fenced' or 'gap';
+ *     or 'repeat', a count, and as many recorded verdicts ('': no longer known)
+ *   or { 'conflict', incarnation, version, revision, '1': the way is known, { entries since the base } }
+ */
+export const commitScript = script(
+  'commit',
+  5,
+  `${prelude}${recordPrelude}
+local now, baseI, baseV, baseR, headI, headV, headR = ARGV[1], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local remove, snapshot, message = ARGV[12] == '1', ARGV[13], ARGV[22]
+local entries, streams = tonumber(ARGV[23]), tonumber(ARGV[24])
+local firstEntry = 25
+
+local function above(lines, settled)
+  local from = 1
+  while from <= #lines do
+    if tonumber(string.match(lines, '^%d+', from)) > settled then
+      break
+    end
+    from = string.find(lines, '\\n', from, true) + 1
+  end
+  return string.sub(lines, from)
+end
+
+local function recorded(verdicts, seq)
+  local name = '\\n' .. int(seq) .. ' '
+  local lines = '\\n' .. verdicts
+  local from, to = string.find(lines, name, 1, true)
+  if not from then
+    return ''
+  end
+  return string.sub(lines, to + 1, string.find(lines, '\\n', to, true) - 1)
+end
+
+local row, logged, damage = readRow()
+if damage then
+  return damage
+end
+-- Of another type: an error now, not between two writes.
+redis.call('HLEN', KEYS[4])
+
+-- Each member against the record of its stream.
+local answers, written, used, touched = { 'streams' }, {}, {}, {}
+local at, run = firstEntry + entries, 0
+for _ = 1, streams do
+  local key, runs = ARGV[at], tonumber(ARGV[at + 1])
+  local value = redis.call('HGET', KEYS[4], key)
+  local epoch, last, verdicts = '0', 0, ''
+  if value then
+    epoch, last, verdicts = readRecord(value)
+  end
+  local begun = value
+  at = at + 2
+  for _ = 1, runs do
+    local first, count, settled, lines = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
+    local refused = nil
+    if not begun and ARGV[at] == '1' then
+      refused = 'expired'
+    elseif ARGV[at + 1] ~= epoch then
+      refused = 'fenced'
+    elseif first > last + 1 then
+      refused = 'gap'
+    end
+    if refused then
+      answers[#answers + 1] = int(run)
+      answers[#answers + 1] = refused
+    else
+      local repeats = math.min(count, last - first + 1)
+      if repeats > 0 then
+        answers[#answers + 1] = int(run)
+        answers[#answers + 1] = 'repeat'
+        answers[#answers + 1] = int(repeats)
+        for seq = first, first + repeats - 1 do
+          answers[#answers + 1] = recorded(verdicts, seq)
+        end
+        lines = above(lines, last)
+      end
+      if repeats < count then
+        last = first + count - 1
+        verdicts = above(verdicts .. lines, settled)
+        begun = true
+      end
+    end
+    at = at + 6
+    run = run + 1
+  end
+  written[#written + 1] = key
+  written[#written + 1] = writeRecord(epoch, last, verdicts)
+  used[#used + 1] = now
+  used[#used + 1] = key
+  touched[key] = true
+end
+if #answers > 1 then
+  return answers
+end
+
+-- The base against the head.
+local atI, atV, atR = '', '0', ''
+if row then
+  atI, atV, atR = row.i, row.v, row.r
+end
+if atI ~= baseI or atV ~= baseV or atR ~= baseR then
+  local missed = nil
+  local base = tonumber(baseV)
+  if row and atI == baseI and row.version > base then
+    missed = entriesAfter(row, base)
+    if missed and baseOf(missed[1]) ~= baseR then
+      missed = nil
+    end
+  end
+  return { 'conflict', atI, atV, atR, missed and '1' or '', missed or {} }
+end
+
+-- The row after it.
+local created = not row or row.version == 0
+local unchanged = headI == baseI and headV == baseV and headR == baseR
+local after = nil
+if remove or (unchanged and not row) then
+  after = { c = '0', sv = 0, ss = 0, fv = 1, ls = 0, sl = 0 }
+elseif not unchanged then
+  local size = tonumber(ARGV[15])
+  local before = row
+  if created then
+    before = { c = now, sv = 0, ss = 0, fv = 1, ls = 0, sl = 0 }
+  end
+  after = { c = before.c, sv = before.sv, ss = before.ss, fv = before.fv, ls = before.ls + size, sl = before.sl + size }
+  if snapshot ~= '' then
+    after.sv, after.ss, after.sl = tonumber(headV), tonumber(ARGV[14]), 0
+  end
+end
+
+-- What leaves the log, and which old records go.
+local trim = 0
+if entries > 0 then
+  local before, soft, hard, most = tonumber(ARGV[16]), tonumber(ARGV[17]), tonumber(ARGV[18]), tonumber(ARGV[19])
+  local kept = created and 0 or logged
+  local size, length = after.ls, tonumber(headV) - after.fv + 1
+  local limit = math.min(tonumber(ARGV[20]), after.sv - after.fv + 1)
+  while trim < limit do
+    local large, hardly, long = size > math.max(soft, after.ss), size > hard, most > 0 and length > most
+    if not large and not hardly and not long then
+      break
+    end
+    local item = trim < kept and redis.call('LINDEX', KEYS[3], trim) or ARGV[firstEntry + trim - kept]
+    local itemSize, committedAt = string.match(item, '^(%d+) %S* %[([%d.eE+-]+)')
+    if not hardly and not long and tonumber(committedAt) >= before then
+      break
+    end
+    trim = trim + 1
+    size = size - tonumber(itemSize)
+    length = length - 1
+  end
+  after.fv = after.fv + trim
+  after.ls = size
+end
+local old = {}
+local most = tonumber(ARGV[4])
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', '(' .. ARGV[3], 'LIMIT', 0, most + streams)) do
+  if not touched[key] and #old < most then
+    old[#old + 1] = key
+  end
+end
+
+-- Writes. The first one is refused when Redis is out of memory, and with it all others; only a delete is let through then.
+if remove then
+  redis.call('DEL', KEYS[2], KEYS[3])
+end
+for from = firstEntry, firstEntry + entries - 1, 1000 do
+  redis.call('RPUSH', KEYS[3], unpack(ARGV, from, math.min(from + 999, firstEntry + entries - 1)))
+end
+if after then
+  redis.call('HSET', KEYS[1], 'i', headI, 'v', headV, 'r', headR, 'c', after.c, 'u', now, 'b', ARGV[11],
+    'sv', int(after.sv), 'ss', int(after.ss), 'fv', int(after.fv), 'ls', int(after.ls), 'sl', int(after.sl))
+end
+if streams > 0 then
+  redis.call('HSET', KEYS[4], unpack(written))
+  redis.call('ZADD', KEYS[5], unpack(used))
+end
+if after and created and logged > 0 and not remove then
+  -- Left over from a life that ended without a delete.
+  redis.call('LTRIM', KEYS[3], int(logged), -1)
+  if entries == 0 then
+    redis.call('DEL', KEYS[2])
+  end
+end
+if snapshot ~= '' then
+  redis.call('SET', KEYS[2], snapshot)
+end
+if trim > 0 then
+  redis.call('LTRIM', KEYS[3], trim, -1)
+end
+if #old > 0 then
+  redis.call('HDEL', KEYS[4], unpack(old))
+  redis.call('ZREM', KEYS[5], unpack(old))
+end
+if headV == '0' then
+  for _, key in ipairs({ KEYS[1], KEYS[4], KEYS[5] }) do
+    redis.call('PEXPIRE', key, ARGV[2])
+  end
+elseif created then
+  for _, key in ipairs({ KEYS[1], KEYS[4], KEYS[5] }) do
+    redis.call('PERSIST', key)
+  end
+end
+if message ~= '' then
+  redis.call('SPUBLISH', ARGV[21], message)
+end
+return { 'committed' }
+`,
+)

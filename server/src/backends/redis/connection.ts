@@ -1,0 +1,132 @@
+import { once } from 'node:events'
+import { Redis } from 'ioredis'
+import type { RedisOptions } from 'ioredis'
+import { isTimeout, reasonOf, unavailable } from './errors.ts'
+import type { Script } from './script.ts'
+
+/** How long a command waits for its answer, a connection to be made, and a connection to be closed in peace, ms. */
+const commandTimeoutMs = 2_000
+const connectTimeoutMs = 5_000
+const disconnectTimeoutMs = 500
+/** How long the first connection waits, also for a Redis that is still loading its data, ms. */
+const openTimeoutMs = 10_000
+/** Longest pause between two attempts to connect, ms. */
+const longestPauseMs = 2_000
+/** How often a connection is made anew because its server takes no writes, so that a failover is followed, ms. */
+const readOnlyEveryMs = 1_000
+
+const defaults: RedisOptions = {
+  commandTimeout: commandTimeoutMs,
+  connectTimeout: connectTimeoutMs,
+  disconnectTimeout: disconnectTimeoutMs,
+  maxLoadingRetryTime: 500,
+  connectionName: 'contextd',
+}
+
+/** A connection to Redis: opened once, then made again for as long as it is not closed. */
+export class Connection {
+  readonly client: Redis
+  #opened = false
+  #failure: unknown = null
+  #readOnlyAt = Number.NEGATIVE_INFINITY
+
+  constructor(options: RedisOptions) {
+    this.client = new Redis({
+      ...defaults,
+      ...options,
+      replyMapping: 'legacy',
+      retryStrategy: (attempt: number) => (this.#opened ? pauseBefore(attempt) : null),
+      reconnectOnError: (error: Error) => this.#followsFailover(error),
+    })
+    // What goes wrong with the connection is told to the calls that need it.
+    this.client.on('error', (error: unknown) => {
+      this.#failure = error
+    })
+  }
+
+  /** Whether commands are sent at once. */
+  get ready(): boolean {
+    return this.client.status === 'ready'
+  }
+
+  /** Connects for the first time, and runs a check; rejects if either fails, and may be called again then. */
+  async open(check: () => Promise<void>): Promise<void> {
+    this.#failure = null
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error('Not ready in time')), openTimeoutMs)
+    })
+    try {
+      await Promise.race([this.client.connect().then(check), late])
+      this.#opened = true
+    } catch (error) {
+      const ended = this.client.status === 'end' ? null : once(this.client, 'end')
+      this.client.disconnect()
+      await ended
+      // That the connection was closed says less than why.
+      throw reasonOf(error) === '' ? (this.#failure ?? error) : error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** Connects, however long it takes. */
+  start(): void {
+    this.#opened = true
+    // Why it failed is an 'error' event, and it is tried again.
+    this.client.connect().catch(() => {})
+  }
+
+  /** Runs a script; its text is sent only where Redis does not know it (any more). */
+  async run({ sha, text, keys }: Script, names: readonly string[], args: readonly string[]): Promise<unknown> {
+    try {
+      return await this.send((client) => client.evalsha(sha, keys, ...names.slice(0, keys), ...args))
+    } catch (error) {
+      if (reasonOf(error) !== 'NOSCRIPT') throw error
+      return await this.send((client) => client.eval(text, keys, ...names.slice(0, keys), ...args))
+    }
+  }
+
+  /** Sends a command, if there is a connection. A connection on which nothing is heard in time is given up. */
+  async send<T>(command: (client: Redis) => Promise<T>): Promise<T> {
+    if (!this.ready) throw unavailable('The store cannot be reached.', true)
+    const { stream } = this.client
+    try {
+      return await command(this.client)
+    } catch (error) {
+      if (isTimeout(error) && this.client.stream === stream) this.reconnect()
+      throw error
+    }
+  }
+
+  /** Gives up the connection, which may be dead without knowing it, and makes a new one. */
+  reconnect(): void {
+    if (this.ready) this.client.disconnect(true)
+  }
+
+  /** Ends the connection, after what is under way. */
+  async close(): Promise<void> {
+    const { client } = this
+    if (client.status === 'end') return
+    if (client.status === 'wait') {
+      client.disconnect()
+      return
+    }
+    const ended = once(client, 'end')
+    if (this.ready) await client.quit().catch(() => {})
+    client.disconnect()
+    await ended
+  }
+
+  #followsFailover(error: Error): boolean {
+    const now = performance.now()
+    if (reasonOf(error) !== 'READONLY' || now < this.#readOnlyAt + readOnlyEveryMs) return false
+    this.#readOnlyAt = now
+    return true
+  }
+}
+
+/** Full jitter, so that the nodes do not come back all at once. */
+function pauseBefore(attempt: number): number {
+  return Math.ceil(Math.random() * Math.min(longestPauseMs, 50 * 2 ** Math.min(attempt, 10)))
+}

@@ -1,0 +1,81 @@
+import type { ListQuery, ListedContext } from '../backend.ts'
+import type { Connection } from './connection.ts'
+import { reasonOf } from './errors.ts'
+import { addToIndexScript, cleanIndexScript } from './index-scripts.ts'
+import type { Names } from './keys.ts'
+
+/** How many ids are read at once. */
+const pageSize = 500
+/** How long an id must have been without a context to be taken out: far longer than the creation of a context takes, ms. */
+const missingMs = 3_600_000
+
+/**
+ * The ids of all contexts, in order: one sorted set, which on a Cluster lies elsewhere than the contexts, so it is no part of a commit's step.
+ *
+ * An id is in it before the context's first commit, and may be in it without a context: `list` looks at each one's row, and takes out those that have
+ * had none for long. A page of ids costs two round trips, also where all of them are left out by `offset` or `updatedSince`.
+ */
+export class ContextIndex {
+  readonly #connection: Connection
+  readonly #names: Names
+
+  constructor(connection: Connection, names: Names) {
+    this.#connection = connection
+    this.#names = names
+  }
+
+  /** Puts an id in. */
+  async add(contextId: string): Promise<void> {
+    await this.#connection.run(addToIndexScript, this.#names.index, [contextId])
+  }
+
+  /** Contexts that exist. Not as of one moment: a context that is created or deleted meanwhile may be in it or not. */
+  async list(query: ListQuery): Promise<ListedContext[]> {
+    const end = query.limit === 0 ? Number.POSITIVE_INFINITY : query.offset + query.limit
+    const listed: ListedContext[] = []
+    const missing: string[] = []
+    for (let last: string | null = null; listed.length < end;) {
+      const ids: string[] = await this.#page(query, last)
+      for (const item of await Promise.all(ids.map((id) => this.#look(id)))) {
+        if (typeof item === 'string') missing.push(item)
+        else if (item !== null && item.updatedAt >= query.updatedSince) listed.push(item)
+      }
+      last = ids.at(-1) ?? null
+      if (ids.length < pageSize) break
+    }
+    this.#clean(missing)
+    return listed.slice(query.offset, end)
+  }
+
+  async #page({ prefix, order }: ListQuery, last: string | null): Promise<string[]> {
+    // Ids are ASCII: their order by bytes is their order by code units, and none has the byte FF.
+    const from = Buffer.from(`[${prefix}`)
+    const to = Buffer.concat([Buffer.from(`(${prefix}`), Buffer.from([0xff])])
+    const after = last === null ? null : `(${last}`
+    const range = order === 'asc' ? [after ?? from, to, 'BYLEX'] : [after ?? to, from, 'BYLEX', 'REV']
+    return (await this.#connection.send((client) =>
+      client.call('ZRANGE', [this.#names.index[0], ...range, 'LIMIT', '0', String(pageSize)]),
+    )) as string[]
+  }
+
+  /** A context, its id when there is none, or null when what is stored cannot be read. */
+  async #look(contextId: string): Promise<ListedContext | string | null> {
+    const [row] = this.#names.context(contextId)
+    try {
+      const [version, revision, createdAt, updatedAt] = await this.#connection.send((client) => client.hmget(row, 'v', 'r', 'c', 'u'))
+      if (!version || version === '0') return contextId
+      return { contextId, version: Number(version), revision: revision ?? '', createdAt: Number(createdAt), updatedAt: Number(updatedAt) }
+    } catch (error) {
+      if (reasonOf(error) !== 'WRONGTYPE') throw error
+      return null
+    }
+  }
+
+  /** Beside the answer: where it does not come about, a later list does it. */
+  #clean(missing: readonly string[]): void {
+    for (let from = 0; from < missing.length; from += pageSize) {
+      const ids = missing.slice(from, from + pageSize)
+      this.#connection.run(cleanIndexScript, this.#names.index, [String(missingMs), ...ids]).catch(() => {})
+    }
+  }
+}

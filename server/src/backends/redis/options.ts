@@ -1,0 +1,93 @@
+import type { RedisOptions } from 'ioredis'
+
+/** Where Redis is. */
+export interface RedisBackendOptions {
+  /** `redis://` or `rediss://`, with user, password and database where there are any. Default `redis://localhost:6379/0`. */
+  readonly url?: string
+  /** Start of every key and channel: installations with different ones share a Redis. Default `contextd`. */
+  readonly prefix?: string
+  /** Handed to ioredis (Sentinel, TLS, time-outs). */
+  readonly redisOptions?: { readonly [option: string]: unknown }
+}
+
+/** Options, checked. */
+export interface RedisSettings {
+  readonly prefix: string
+  /** Start of every channel: channels are not kept apart by database, as keys are. */
+  readonly channelPrefix: string
+  /** Where Redis is, for messages to whoever runs the process: without user and password. */
+  readonly address: string
+  readonly connection: RedisOptions
+}
+
+const form = 'redis://[user:password@]host[:port][/database], or rediss:// for TLS'
+/** Braces would end the hash tag of a context's keys, and # parts the names of channels. */
+const prefixPattern = /^[A-Za-z0-9][A-Za-z0-9._:\-@+~/]*$/
+
+/**
+ * Checks what `redisBackend` was given.
+ * @throws {TypeError} the URL or the prefix is malformed; the message does not repeat the URL, which may hold a password
+ */
+export function checkOptions(given: string | RedisBackendOptions | undefined): RedisSettings {
+  const options = typeof given === 'string' ? { url: given } : (given ?? {})
+  const { url = 'redis://localhost:6379/0', prefix = 'contextd', redisOptions = {} } = options
+  if (typeof prefix !== 'string' || !prefixPattern.test(prefix)) {
+    throw new TypeError('The prefix of Redis keys is made of A-Z a-z 0-9 . _ : - @ + ~ /, and begins with a letter or a digit.')
+  }
+  const target = parseUrl(url)
+  const connection: RedisOptions = { ...target, ...redisOptions, ...ours }
+  return { prefix, channelPrefix: connection.db ? `${prefix}#${connection.db}` : prefix, address: addressOf(connection), connection }
+}
+
+/**
+ * What ioredis may not do otherwise: it never repeats a command by itself, nor keeps one for later, so that a failure that was told stays one;
+ * and a command that was under way when the connection was lost is told at once.
+ */
+const ours: RedisOptions = {
+  lazyConnect: true,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  autoResubscribe: false,
+  maxRetriesPerRequest: 0,
+  enableReadyCheck: true,
+  enableAutoPipelining: false,
+  keyPrefix: '',
+  stringNumbers: false,
+}
+
+function parseUrl(text: unknown): RedisOptions {
+  if (typeof text !== 'string') throw new TypeError(`Redis is named by a URL: ${form}.`)
+  let url: URL
+  try {
+    url = new URL(text)
+  } catch {
+    throw new TypeError(`The URL of Redis is malformed. It looks like this: ${form}.`)
+  }
+  const database = /^\/?(\d*)$/.exec(url.pathname)?.[1]
+  const known = url.protocol === 'redis:' || url.protocol === 'rediss:'
+  if (!known || database === undefined || url.search !== '' || url.hash !== '') {
+    throw new TypeError(`The URL of Redis is malformed. It looks like this: ${form}.`)
+  }
+  return {
+    host: url.hostname.replace(/^\[|\]$/g, '') || 'localhost',
+    port: Number(url.port || 6379),
+    db: Number(database || 0),
+    ...(url.username !== '' && { username: decoded(url.username) }),
+    ...(url.password !== '' && { password: decoded(url.password) }),
+    ...(url.protocol === 'rediss:' && { tls: {} }),
+  }
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw new TypeError('The user or password in the URL of Redis is malformed: write % as %25.')
+  }
+}
+
+function addressOf({ path, sentinels, name, host, port, db }: RedisOptions): string {
+  if (sentinels) return `Redis ${name ?? ''} behind Sentinel`
+  const at = path ?? `${host?.includes(':') ? `[${host}]` : host}:${port}`
+  return `Redis at ${at}${db ? `/${db}` : ''}`
+}

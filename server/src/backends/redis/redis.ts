@@ -1,0 +1,188 @@
+import { randomUUID } from 'node:crypto'
+import { ContextdError } from '@contextd/protocol'
+import type { Head } from '@contextd/protocol'
+import { isExpired, recordGraceMs } from '../../commit-step.ts'
+import { noHead, roomOf } from '../backend.ts'
+import type {
+  CommitBatch,
+  CommitResult,
+  ContextBackend,
+  ListQuery,
+  ListedContext,
+  LogEntry,
+  StorePublishing,
+  StoredContext,
+  SyncQuery,
+  SyncResult,
+} from '../backend.ts'
+import { safeAdapter } from './adapter.ts'
+import { ScriptBatch } from './batch.ts'
+import { commitScript } from './commit-script.ts'
+import { Connection } from './connection.ts'
+import { ContextIndex } from './context-index.ts'
+import { closed, reasonOf, toldError } from './errors.ts'
+import { namesOf } from './keys.ts'
+import type { Names } from './keys.ts'
+import { cannotOpen, checkServer } from './open-checks.ts'
+import { checkOptions } from './options.ts'
+import type { RedisBackendOptions, RedisSettings } from './options.ts'
+import { frameOf, publicationOf } from './publication.ts'
+import { loadScript, logScript } from './read-scripts.ts'
+import { decodeLoad, decodeLog, decodeSync, headOf } from './replies.ts'
+import { Subscriptions } from './subscriptions.ts'
+import { syncArguments, syncScript } from './sync-script.ts'
+
+export type { RedisBackendOptions } from './options.ts'
+
+/**
+ * Keeps contexts in Redis or Valkey ≥ 7, for many nodes.
+ * @param options a URL (`redis://…`, `rediss://…`), or an object that says more
+ * @throws {TypeError} the URL or the prefix is malformed
+ */
+export function redisBackend(options?: string | RedisBackendOptions): ContextBackend {
+  return new RedisBackend(checkOptions(options))
+}
+
+/** Redis behind the interface of a backend. */
+export class RedisBackend implements ContextBackend {
+  readonly name = 'redis'
+  readonly publishing: StorePublishing
+  readonly #settings: RedisSettings
+  readonly #names: Names
+  readonly #connection: Connection
+  readonly #subscriptions: Subscriptions
+  readonly #index: ContextIndex
+  #opening: Promise<void> | null = null
+  #open = false
+  #closed = false
+
+  constructor(settings: RedisSettings) {
+    this.#settings = settings
+    this.#names = namesOf(settings.prefix, settings.channelPrefix)
+    const connection = new Connection(settings.connection)
+    this.#connection = connection
+    this.#index = new ContextIndex(connection, this.#names)
+    this.#subscriptions = new Subscriptions(
+      new Connection(settings.connection),
+      (channel, message) => connection.send((client) => client.spublish(channel, message)),
+      this.#names.heartbeat(randomUUID()),
+    )
+    this.publishing = this.#publishing()
+  }
+
+  /** How many messages on its channels could not be used; others may publish there too. */
+  get ignoredMessages(): number {
+    return this.#subscriptions.ignored
+  }
+
+  open(): Promise<void> {
+    this.#opening ??= this.#connect().catch((error: unknown) => {
+      this.#opening = null
+      throw error
+    })
+    return this.#opening
+  }
+
+  async commit(batch: CommitBatch): Promise<CommitResult> {
+    this.#use()
+    const { contextId, base, entries, message, snapshot } = batch
+    const inScript = new ScriptBatch(batch)
+    if (base.version === 0 && entries.length > 0) await this.#reading(() => this.#index.add(contextId))
+    // Should the index have lost the id: it comes back with the next snapshot.
+    else if (snapshot !== null) this.#index.add(contextId).catch(() => {})
+    const publication = message === null ? '' : publicationOf(contextId, message)
+    const args = inScript.arguments(this.#names.channel(contextId), publication)
+    try {
+      return inScript.result(await this.#connection.run(commitScript, this.#names.context(contextId), args))
+    } catch (error) {
+      throw toldError(error, true)
+    }
+  }
+
+  sync(query: SyncQuery): Promise<SyncResult> {
+    const { contextId, stream, now, sessionTtlMs } = query
+    const args = syncArguments(query, isExpired(stream, now, sessionTtlMs), sessionTtlMs + recordGraceMs)
+    return this.#reading(async () => decodeSync(await this.#connection.run(syncScript, this.#names.context(contextId), args), query))
+  }
+
+  load(contextId: string): Promise<StoredContext | null> {
+    return this.#reading(async () => decodeLoad(await this.#connection.run(loadScript, this.#names.context(contextId), [])))
+  }
+
+  log(contextId: string, after: number): Promise<readonly LogEntry[]> {
+    return this.#reading(async () => decodeLog(await this.#connection.run(logScript, this.#names.context(contextId), [String(after)])))
+  }
+
+  heads(contextIds: readonly string[]): Promise<readonly Head[]> {
+    return this.#reading(() => Promise.all(contextIds.map((contextId) => this.#head(contextId))))
+  }
+
+  list(query: ListQuery): Promise<readonly ListedContext[]> {
+    return this.#reading(() => this.#index.list(query))
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    // Why it could not be opened was told to who opened it.
+    await this.#opening?.catch(() => {})
+    await this.#subscriptions.close()
+    await this.#connection.close()
+  }
+
+  async #connect(): Promise<void> {
+    if (this.#closed) throw closed()
+    const { address } = this.#settings
+    try {
+      await this.#connection.open(() => checkServer(this.#connection, this.#settings, this.#names))
+    } catch (error) {
+      throw cannotOpen(address, error)
+    }
+    this.#open = true
+  }
+
+  #use(): void {
+    if (this.#closed) throw closed()
+    if (!this.#open) throw new ContextdError('backend_unavailable', 'The store is not open yet. Call open() first.')
+  }
+
+  async #reading<T>(read: () => Promise<T>): Promise<T> {
+    this.#use()
+    try {
+      return await read()
+    } catch (error) {
+      throw toldError(error, false)
+    }
+  }
+
+  async #head(contextId: string): Promise<Head> {
+    const [row] = this.#names.context(contextId)
+    try {
+      const [incarnation, version, revision] = await this.#connection.send((client) => client.hmget(row, 'i', 'v', 'r'))
+      return version ? headOf(incarnation ?? '', version, revision ?? '') : noHead
+    } catch (error) {
+      // Another program has put something else there: the context is gone, and the other heads are wanted all the same.
+      if (reasonOf(error) === 'WRONGTYPE') return noHead
+      throw error
+    }
+  }
+
+  #publishing(): StorePublishing {
+    const subscriptions = this.#subscriptions
+    const names = this.#names
+    return {
+      type: 'publish',
+      subscribe: (contextId, listener) =>
+        subscriptions.add(names.channel(contextId), (message) => {
+          const frame = frameOf(contextId, message)
+          if (frame === null) subscriptions.ignore()
+          else listener(frame)
+        }),
+      onRestored: (listener) => subscriptions.onRestored(listener),
+      sockets: {
+        adapter: () => safeAdapter(this.#connection, subscriptions, names.channelPrefix),
+        room: roomOf,
+        confirm: (contextId) => subscriptions.confirm(names.channel(contextId)),
+      },
+    }
+  }
+}
