@@ -1,0 +1,29 @@
+import { Violation } from '../violation.ts'
+import { absentIsNotAlwaysTheSame, attemptOnANewBase } from './attempts.ts'
+import { headGoesBackAndNobodyWrites, lastPublicationIsLost } from './beacons.ts'
+import { epochIsNotUsedTwice, fenceInAnotherIncarnation, lateRequestOfAnOlderEpoch } from './fences.ts'
+
+/** The directed schedules: orders of events that chance finds too rarely. */
+export const schedules: ReadonlyMap<string, () => void> = new Map(
+  Object.entries({
+    'a late request of an older epoch': lateRequestOfAnOlderEpoch,
+    'an epoch is not used twice': epochIsNotUsedTwice,
+    'a fence in another incarnation': fenceInAnotherIncarnation,
+    'an attempt on a new base': attemptOnANewBase,
+    'absent is not always the same': absentIsNotAlwaysTheSame,
+    'the head goes back and nobody writes': headGoesBackAndNobodyWrites,
+    'the last publication is lost': lastPublicationIsLost,
+  }),
+)
+
+/** Runs a schedule; null: every check held. */
+export function runSchedule(name: string): string | null {
+  const schedule = schedules.get(name)
+  if (!schedule) throw new TypeError(`no schedule "${name}"`)
+  try {
+    schedule()
+    return null
+  } catch (error) {
+    return error instanceof Violation ? error.message : `crashed: ${error instanceof Error ? error.stack : String(error)}`
+  }
+}

@@ -1,0 +1,37 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { runSchedule, schedules } from './schedules/all.ts'
+import { runSeed } from './simulation.ts'
+
+/** What a thread is to run: schedules first, then seeds, up to the first violation. */
+export interface Work {
+  readonly schedules: 'all' | readonly string[]
+  readonly firstSeed: number
+  /** Below `firstSeed`: no seeds. */
+  readonly lastSeed: number
+  readonly operations: number
+}
+
+/** What a thread reports: after each run, or in the end. */
+export interface WorkResult {
+  readonly seeds: number
+  readonly steps: number
+  /** The first run that failed; null: none. */
+  readonly failed: { readonly run: string; readonly violation: string } | null
+}
+
+function work({ schedules: names, firstSeed, lastSeed, operations }: Work): WorkResult {
+  let steps = 0
+  for (const name of names === 'all' ? schedules.keys() : names) {
+    const violation = runSchedule(name)
+    if (violation !== null) return { seeds: 0, steps, failed: { run: `schedule "${name}"`, violation } }
+  }
+  for (let seed = firstSeed; seed <= lastSeed; seed += 1) {
+    const result = runSeed(seed, operations)
+    steps += result.steps
+    if (result.violation !== null)
+      return { seeds: seed - firstSeed + 1, steps, failed: { run: `seed ${seed}`, violation: result.violation } }
+  }
+  return { seeds: lastSeed - firstSeed + 1, steps, failed: null }
+}
+
+parentPort?.postMessage(work(workerData as Work))
