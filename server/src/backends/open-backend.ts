@@ -1,9 +1,11 @@
 import type { ContextBackend } from './backend.ts'
 import { memoryBackend } from './memory.ts'
+import { redisBackend } from './redis/redis.ts'
 import { sqliteBackend } from './sqlite.ts'
 
 /**
- * Opens the backend that a URL names: `memory:`, `sqlite:contextd.db`, `sqlite:///var/lib/contextd.db`.
+ * Opens the backend that a URL names: `memory:`, `sqlite:contextd.db`, `sqlite:///var/lib/contextd.db`, `redis://localhost:6379`,
+ * `rediss://user:password@host`.
  * @throws {TypeError} the scheme is unknown, or what follows it names nothing
  */
 export function openBackend(url: string): ContextBackend {
@@ -13,6 +15,7 @@ export function openBackend(url: string): ContextBackend {
     if (rest !== '' && rest !== '//') throw new TypeError('memory: takes nothing after it.')
     return memoryBackend()
   }
+  if (scheme === 'redis' || scheme === 'rediss') return redisBackend(url)
   if (scheme === 'sqlite') return sqliteBackend(rest.replace(/^\/\//, ''))
   // Without the URL itself: it may hold a password.
   throw new TypeError(

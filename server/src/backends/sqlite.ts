@@ -85,7 +85,7 @@ export class SqliteBackend implements ContextBackend {
   async commit(batch: CommitBatch): Promise<CommitResult> {
     const { store, transactions } = this.#use()
     checkBatch(batch)
-    return transactions.add(true, () => {
+    return transactions.write(() => {
       const result = store.commit(batch)
       if (performance.now() >= this.#forgetAt) {
         this.#forgetAt = performance.now() + forgetEveryMs
@@ -98,7 +98,9 @@ export class SqliteBackend implements ContextBackend {
   async sync(query: SyncQuery): Promise<SyncResult> {
     const { store, transactions } = this.#use()
     checkSync(query)
-    return transactions.add(false, (mayWrite) => store.sync(query, mayWrite))
+    // Most syncs write nothing, and need not wait for those who do.
+    const read = await transactions.read(() => store.syncReading(query))
+    return read ?? transactions.write(() => store.sync(query))
   }
 
   async load(contextId: string): Promise<StoredContext | null> {
@@ -129,7 +131,7 @@ export class SqliteBackend implements ContextBackend {
   /** Removes records past their time, and forgets absent contexts: see `StoreModel.expireRecords`. */
   async expireRecords(now: number, sessionTtlMs: number): Promise<number> {
     const { store, transactions } = this.#use()
-    return transactions.add(true, () => store.expireRecords(now, sessionTtlMs))
+    return transactions.write(() => store.expireRecords(now, sessionTtlMs))
   }
 
   async close(): Promise<void> {
@@ -139,8 +141,10 @@ export class SqliteBackend implements ContextBackend {
     await this.#opening?.catch(() => {})
     const opened = this.#opened
     this.#opened = null
-    await opened?.transactions.drain()
-    if (opened?.database.isOpen) opened.database.close()
+    if (opened === null) return
+    await opened.transactions.drain()
+    completeFile(opened.database)
+    opened.database.close()
   }
 
   async #open(): Promise<void> {
@@ -200,6 +204,18 @@ export class SqliteBackend implements ContextBackend {
     } catch {
       return null
     }
+  }
+}
+
+/**
+ * Moves what was written ahead into the file itself, so that the file alone is the store. SQLite does so at the end of its last connection,
+ * but this one ends only when its statements are collected as garbage.
+ */
+function completeFile(database: DatabaseSyncInstance): void {
+  try {
+    database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+  } catch {
+    // All is in the write-ahead log, where the next to open the file finds it.
   }
 }
 

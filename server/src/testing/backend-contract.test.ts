@@ -1,12 +1,15 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { memoryBackend } from '../backends/memory.ts'
 import { sqliteBackend } from '../backends/sqlite.ts'
 import { backendContract } from './backend-contract.ts'
 import type { StoreUnderTest } from './backend-contract.ts'
 import { SharedMemory } from './shared-memory.ts'
+
+// Disks of busy machines are slow.
+vi.setConfig({ testTimeout: 60_000 })
 
 function createMemory(): StoreUnderTest {
   const backend = memoryBackend()

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import type { Head } from '@contextd/protocol'
 import { noHead, sameHead } from '../backends/backend.ts'
 import type { CommitBatch, CommitResult, ContextBackend, ListQuery, ListedContext, SyncQuery, SyncResult } from '../backends/backend.ts'
@@ -8,6 +8,8 @@ import type { Dump, StoreModel } from '../backends/store-model.ts'
 import type { StoredRecord } from '../commit-step.ts'
 import { backendContract } from './backend-contract.ts'
 import { SharedMemory } from './shared-memory.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
 
 /** A memory backend that can be broken in one place. */
 class Broken extends MemoryBackend {

@@ -1,6 +1,7 @@
 export { backendContract } from './backend-contract.ts'
 export type { ContractCase, ContractOptions, StoreUnderTest } from './backend-contract.ts'
 export { startRedisServer } from './redis-server.ts'
+export type { RedisServer, RedisServerOptions } from './redis-server.ts'
 export { SharedMemory } from './shared-memory.ts'
 export { randomCalls } from './random-calls.ts'
 export type { RandomCallsOptions, RandomCallsReport } from './random-calls.ts'

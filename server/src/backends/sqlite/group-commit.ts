@@ -5,16 +5,14 @@ import { codeOf, concernsFile, isBusy, sqliteCode, unavailable, unknownOutcome }
 
 /** A call that waits for the next transaction. */
 interface Call {
-  /** True: it needs a transaction that may write. */
-  writes: boolean
-  /** Does the work; returns what to do once it is stored, or null to be done again in a transaction that may write. */
-  readonly run: (mayWrite: boolean) => (() => void) | null
+  /** Does the work; returns what to do once it is stored. */
+  readonly run: () => () => void
   readonly reject: (error: unknown) => void
 }
 
 /**
- * The transactions of one connection. All calls that arrive in one turn of the event loop are one transaction, whatever their contexts: one
- * `fsync` for all of them. Nobody is told anything before it is stored. None is open when this returns to the event loop.
+ * The transactions of one connection. All writing calls that arrive in one turn of the event loop are one transaction, whatever their
+ * contexts: one `fsync` for all of them. Nobody is told anything before it is stored. None is open when this returns to the event loop.
  */
 export class GroupCommit {
   readonly #database: DatabaseSyncInstance
@@ -29,21 +27,21 @@ export class GroupCommit {
   }
 
   /**
-   * Runs a call in the next transaction; one that does not write may answer null, to be run again in one that may.
+   * Runs a call in the next transaction that writes.
    * @throws {ContextdError} `backend_unavailable` – nothing was stored · `timeout` with `outcome: 'unknown'` – it may have been
    */
-  add<T>(writes: boolean, run: (mayWrite: boolean) => T | null): Promise<T> {
+  write<T>(run: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
-      const attempt = (mayWrite: boolean): (() => void) | null => {
-        const result = run(mayWrite)
-        return result === null ? null : () => resolve(result)
+      const attempt = (): (() => void) => {
+        const result = run()
+        return () => resolve(result)
       }
-      this.#calls.push({ writes, run: attempt, reject })
+      this.#calls.push({ run: attempt, reject })
       this.#flushing ??= this.#flush()
     })
   }
 
-  /** Reads as of one moment, at once. @throws {ContextdError} `backend_unavailable` */
+  /** Reads as of one moment, at once; does not wait for writes. @throws {ContextdError} `backend_unavailable` */
   async read<T>(run: () => T): Promise<T> {
     const deadline = performance.now() + this.#patienceMs
     for (;;) {
@@ -74,27 +72,13 @@ export class GroupCommit {
   async #settle(calls: readonly Call[], deadline: number): Promise<void> {
     for (;;) {
       try {
-        return this.#transact(calls)
+        for (const tell of this.#transaction('BEGIN IMMEDIATE', () => calls.map(({ run }) => run()))) tell()
+        return
       } catch (error) {
         if (!isBusy(error) || performance.now() >= deadline) return await this.#failed(calls, error, deadline)
       }
       await delay(pause())
     }
-  }
-
-  #transact(calls: readonly Call[]): void {
-    const mayWrite = calls.some(({ writes }) => writes)
-    const postponed: Call[] = []
-    const told = this.#transaction(mayWrite ? 'BEGIN IMMEDIATE' : 'BEGIN', () =>
-      calls.flatMap((call) => {
-        const tell = call.run(mayWrite)
-        if (tell === null) postponed.push(call)
-        return tell ?? []
-      }),
-    )
-    for (const tell of told) tell()
-    for (const call of postponed) call.writes = true
-    this.#calls.unshift(...postponed)
   }
 
   /** Nothing of `calls` is stored, or nobody knows. What fails for itself does not take others with it. */

@@ -48,13 +48,17 @@ export class SqliteStore {
     return { type: 'committed' }
   }
 
-  /** Reads for a client; null: its record must be raised, and this transaction may not write. */
-  sync(query: SyncQuery, mayWrite: boolean): SyncResult | null {
+  /** Reads for a client; null: its record must be raised, in a transaction that may write. */
+  syncReading(query: SyncQuery): SyncResult | null {
+    const { result, record } = syncStep(this.#view(this.#find(query.contextId)), query)
+    return record === null ? result : null
+  }
+
+  /** Reads for a client, and raises its record where it must be; needs a transaction that may write. */
+  sync(query: SyncQuery): SyncResult {
     const found = this.#find(query.contextId)
     const { result, record } = syncStep(this.#view(found), query)
-    if (record === null) return result
-    if (!mayWrite) return null
-    this.#setRecord(found.number ?? this.#add(query.contextId), query.stream.key, record)
+    if (record !== null) this.#setRecord(found.number ?? this.#add(query.contextId), query.stream.key, record)
     return result
   }
 
