@@ -12,7 +12,6 @@ type Listener = (state: JsonObject | undefined, previous: JsonObject | undefined
 /** What `client.context` takes. */
 export interface HandleOptions {
   readonly initial?: object
-  readonly presence?: JsonObject
 }
 
 /**
@@ -30,7 +29,7 @@ export class ContextStore implements ReadableStore<JsonObject | undefined> {
   readonly #listeners = new Set<Listener>()
   #declared: boolean
 
-  constructor(client: Client<UndeclaredContexts>, id: string, options: HandleOptions | undefined) {
+  constructor(client: Client, id: string, options: HandleOptions | undefined) {
     const handle = client.context(id, options)
     this.handle = handle
     this.#declared = options !== undefined
@@ -44,8 +43,12 @@ export class ContextStore implements ReadableStore<JsonObject | undefined> {
       }
     }, graceMs)
     this.#subscription = new Lease(() => handle.subscribe(this.#notify), graceMs)
-    const { getState, getInitialState, subscribe } = handle.status
-    this.status = { getState, getInitialState, subscribe: (listener) => inTurn(subscribe(listener), this.subscribe(ignore)) }
+    const { status } = handle
+    this.status = {
+      getState: () => status.getState(),
+      getInitialState: () => status.getInitialState(),
+      subscribe: (listener) => inTurn(status.subscribe(listener), this.subscribe(ignore)),
+    }
   }
 
   readonly getState = (): JsonObject | undefined => this.handle.getState()
@@ -93,7 +96,7 @@ export function contextStore(client: BaseClient, id: string, options?: HandleOpt
   const found = storesOf(client).get(id)
   if (found) return found
   // The hooks' callers know the contexts' types, the hooks do not.
-  const store = new ContextStore(client as Client<UndeclaredContexts>, id, options)
+  const store = new ContextStore(client as Client, id, options)
   // Held for a moment: a render that React throws away leaves nothing behind.
   store.hold()()
   return store

@@ -3,6 +3,8 @@ import { useEffect, useState, useSyncExternalStore } from 'react'
 
 /** Reads one of the client's sources: `pending`, `rejected`, … */
 export function useSource<T>(source: Source<T>): T {
+  // A source's methods need no `this`.
+  // oxlint-disable-next-line typescript/unbound-method
   return useSyncExternalStore(source.subscribe, source.getState, source.getInitialState)
 }
 
