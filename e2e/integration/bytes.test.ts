@@ -1,11 +1,12 @@
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { createContexts, createServer } from 'contextd'
-import type { Contexts } from 'contextd'
+import type { Contexts, JsonObject } from 'contextd'
 import { redisBackend } from 'contextd/backends/redis'
 import { startRedisServer } from 'contextd/testing'
 import type { RedisServer } from 'contextd/testing'
 import { createClient } from '@contextd/client'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import countries from 'world-countries' with { type: 'json' }
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { until } from '../support/wait.ts'
 
@@ -15,6 +16,8 @@ beforeAll(async () => {
 })
 afterAll(() => redis.stop())
 
+const file = createRequire(import.meta.url).resolve('world-countries/countries.json')
+const countries = JSON.parse(readFileSync(file, 'utf8')) as JsonObject[]
 const world = { countries: countries.map((country, index) => ({ id: `c${index}`, ...country })) }
 
 /** Bytes that go to Redis for one edit of one leaf. */

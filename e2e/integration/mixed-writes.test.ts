@@ -33,7 +33,7 @@ const initial: World = { counter: 0, log: [], map: {}, left: cards, right: [], t
 let redis: RedisServer
 let servers: ServerProcess[]
 beforeAll(async () => {
-  redis = await startRedisServer({ appendonly: true })
+  redis = await startRedisServer({ appendOnly: 'everysec' })
   servers = await Promise.all([startServer(redis.url), startServer(redis.url)])
 })
 afterAll(async () => {

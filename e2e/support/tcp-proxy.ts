@@ -15,7 +15,10 @@ export class TcpProxy {
 
   private constructor(targetPort: number) {
     this.#server = createServer((near) => {
-      if (!this.open) return near.destroy()
+      if (!this.open) {
+        near.destroy()
+        return
+      }
       const far = connect(targetPort, '127.0.0.1')
       near.on('data', (chunk) => (this.sent += chunk.length))
       far.on('data', (chunk) => (this.received += chunk.length))

@@ -13,7 +13,7 @@ let directory: string
 let redis: RedisServer
 test.beforeAll(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'contextd-e2e-'))
-  redis = await startRedisServer({ appendonly: true })
+  redis = await startRedisServer({ appendOnly: 'everysec' })
 })
 test.afterAll(async () => {
   await redis.stop()
@@ -112,7 +112,7 @@ for (const store of ['sqlite', 'redis'] as const) {
 }
 
 test('Redis killed and started again: what was saved is there, what was not is saved then', async ({ context }) => {
-  const own = await startRedisServer({ appendonly: true })
+  const own = await startRedisServer({ appendOnly: 'everysec' })
   const server = await serve(own.url)
   const board = nextBoard()
   const ada = await open(context, server.url, board, 'Ada')
