@@ -99,6 +99,11 @@ export class Outbox {
     for (const entry of this.#entries.values()) if (entry.id === id) return entry
     return undefined
   }
+  /** Lowest number that was sent since the last sync and has no answer; null: none. */
+  get unanswered(): number | null {
+    for (const entry of this.#entries.values()) if (entry.inFlight) return entry.seq
+    return null
+  }
   /** The commit with the highest number; undefined: it has left. */
   get newest(): Entry | undefined {
     return this.#entries.get(this.#next - 1)

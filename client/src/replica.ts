@@ -188,6 +188,14 @@ export class Replica {
     this.#confirmed.forget()
     this.renewed()
   }
+  /**
+   * Number of the oldest commit that was sent and has no answer; null: none. When it stays the same for long, its answer is lost (the delta that
+   * was to tell it, and then the history that had it), and only a `resync()` goes on.
+   */
+  get unanswered(): number | null {
+    return this.#outbox.unanswered
+  }
+
   /** Asks for a sync, also where nothing shows that one is needed. */
   resync(): void {
     this.#turn.wantFresh()
