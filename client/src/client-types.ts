@@ -1,5 +1,4 @@
 import type {
-  ContextDefinition,
   ContextdError,
   ContextId,
   ContextInfo,
@@ -71,5 +70,3 @@ export interface Client<C = RegisteredContexts> extends BaseClient {
   /** Loads a context before it is needed. @throws {ContextdError} `forbidden` · `offline` */
   prefetch(id: ContextId<C>): Promise<void>
 }
-/** Options of `createClient` with the definitions whose types the client has. */
-export type DefinedOptions<D extends readonly ContextDefinition[]> = ClientOptions & { contexts: D }

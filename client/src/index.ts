@@ -26,7 +26,8 @@ export type {
   WholeState,
 } from '@contextd/protocol'
 export { createClient } from './client.ts'
-export type { BaseClient, Client, ClientOptions, HandleOf, Register, RegisteredContexts, RejectedWrite } from './client-types.ts'
+// With a star, so that an application can merge its contexts into `Register`.
+export type * from './client-types.ts'
 export type { ConnectionState } from './connection-states.ts'
 export type { ContextHandle, ContextStatus, SyncReport, Transaction, TransactionOptions } from './handle-types.ts'
 export type {

@@ -24,6 +24,9 @@ export function produce(base: JsonObject, recipe: (draft: never) => unknown): Js
   }
 }
 
+/** Keys that reach a prototype. */
+const reserved: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
+
 class Drafts {
   /** What each copy is a copy of, and what the recipe sees of it. */
   readonly #bases = new Map<unknown, Container>()
@@ -89,7 +92,7 @@ class Drafts {
     if (typeof key === 'symbol') throw new TypeError('a symbol is no key of JSON')
     if (Array.isArray(copy)) {
       if (key !== 'length' && !/^\d+$/.test(key)) throw new TypeError(`a list has no key ${JSON.stringify(key)}`)
-    } else if (key === '__proto__') throw new TypeError('not JSON: draft.__proto__ is a key that is never allowed; rename it')
+    } else if (reserved.has(key)) throw new TypeError(`not JSON: draft.${key} is a key that is never allowed; rename it`)
     return Reflect.set(copy, key, this.#copies.get(value) ?? value)
   }
 
