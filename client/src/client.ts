@@ -41,6 +41,7 @@ export function createClient(options: ClientOptions & { contexts?: readonly Cont
       )
     const defined = initial ?? initialOf(definitionOf(id), id)
     const taken = defined === undefined ? undefined : (takeValue(defined, { name: 'initial' }) as JsonObject)
+    if (taken) session.offerInitial(id, taken)
     return createHandle(session, id, taken)
   }
 

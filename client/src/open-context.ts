@@ -3,10 +3,11 @@ import type { AttachReply, DeltaFrame, HeadFrame, JsonObject, VerdictFrame } fro
 import type { ConnectionState } from './connection-states.ts'
 import type { ContextStatus, SyncReport } from './handle-types.ts'
 import type { Lane } from './link.ts'
+import { Gate, Patience } from './pacing.ts'
 import { Replica } from './replica.ts'
 import type { ReplicaEvent } from './replica-event.ts'
 import { createCell } from './source.ts'
-import { backOff, later } from './timers.ts'
+import { later } from './timers.ts'
 import type { Timer } from './timers.ts'
 import { ReadyWaiters, SyncWaiters, reportOf } from './waiters.ts'
 import { Writer } from './writer.ts'
@@ -69,9 +70,14 @@ export class OpenContext {
   #destroyed = false
   /** Runs from the last interest to leaving, then to forgetting. */
   #grace: Timer | null = null
-  /** Nothing is sent before it ends: what was sent last was held. */
-  #gate: Timer | null = null
-  #helds = 0
+  readonly #gate = new Gate()
+  readonly #patience = new Patience(
+    () => this.#replica.unanswered,
+    () => {
+      this.#replica.resync()
+      this.#schedule()
+    },
+  )
 
   constructor(contextId: string, itemKey: string, host: ContextHost) {
     this.contextId = contextId
@@ -94,8 +100,7 @@ export class OpenContext {
 
   /** Says what the context reads as while it is absent; the first one that is said counts. */
   offerInitial(initial: JsonObject): void {
-    this.#replica.offerInitial(initial)
-    this.reachabilityChanged()
+    if (this.#replica.offerInitial(initial)) this.reachabilityChanged()
   }
 
   /** Holds the context open; returns the function that ends it. */
@@ -145,8 +150,8 @@ export class OpenContext {
 
   /** The session is on a connection; `renewed`: it is another one than before. */
   attached(renewed: boolean): void {
-    this.#openGate()
-    this.#helds = 0
+    this.#gate.open()
+    this.#gate.calm()
     if (renewed) this.#replica.renewed()
     if (this.#joined) this.#attach()
     this.#tell()
@@ -193,8 +198,9 @@ export class OpenContext {
   /** The client is closed. */
   destroy(error: ContextdError): void {
     this.#destroyed = true
-    this.#openGate()
+    this.#gate.open()
     this.#cancelGrace()
+    this.#patience.end()
     this.#writer.close(error)
     this.#ready.fail(error)
     this.#syncs.fail(error)
@@ -227,7 +233,7 @@ export class OpenContext {
   #leave(): void {
     this.#grace = null
     this.#joined = false
-    this.#openGate()
+    this.#gate.open()
     this.#host.lane.send('leave', { contextId: this.contextId })
     this.#replica.detached()
     this.#tell()
@@ -251,7 +257,7 @@ export class OpenContext {
   }
 
   #send(): void {
-    if (this.#gate !== null || this.#host.attachment === null) return
+    if (this.#gate.shut || this.#host.attachment === null) return
     this.#sendSync()
     const { lane } = this.#host
     const { contextId } = this
@@ -259,6 +265,7 @@ export class OpenContext {
       lane.send('commit', { contextId, ...message })
     // What is too long for a message comes out as refused.
     this.#tell()
+    this.#patience.watch()
   }
 
   #sendSync(): void {
@@ -273,7 +280,7 @@ export class OpenContext {
         this.#replica.syncFailed(ticket, error)
         if (!error.retryable) this.#syncs.fail(error)
       } else {
-        this.#helds = 0
+        this.#gate.calm()
         this.#replica.synced(ticket, reply!)
         this.#syncs.answered(ticket, () => reportOf(reply!, this.#replica.head, wasAbsent))
       }
@@ -287,21 +294,11 @@ export class OpenContext {
     if (error.code === 'internal') this.#host.failed(error)
     if (error.code === 'unauthenticated' || error.code === 'update_required') return this.#host.refuse(error)
     const least = error.code === 'rate_limited' ? (error as ContextdError<'rate_limited'>).details.retryAfterMs : 0
-    if (this.#gate !== null) clearTimeout(this.#gate)
-    this.#gate = later(
-      () => {
-        this.#gate = null
-        // The server does not know the session any more on this connection.
-        if (error.code === 'closed') this.#host.lane.reattach()
-        this.#schedule()
-      },
-      least + backOff(this.#helds),
-    )
-    this.#helds += 1
-  }
-  #openGate(): void {
-    if (this.#gate !== null) clearTimeout(this.#gate)
-    this.#gate = null
+    this.#gate.hold(least, () => {
+      // The server does not know the session any more on this connection.
+      if (error.code === 'closed') this.#host.lane.reattach()
+      this.#schedule()
+    })
   }
 
   // ---- telling ------------------------------------------------------------------------------------------------
@@ -324,7 +321,7 @@ export class OpenContext {
   #take(event: ReplicaEvent): ContextStatus['reset'] {
     switch (event.type) {
       case 'settled':
-        this.#helds = 0
+        this.#gate.calm()
         this.#writer.settled(event)
         return null
       case 'refused':

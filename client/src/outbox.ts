@@ -99,9 +99,9 @@ export class Outbox {
     for (const entry of this.#entries.values()) if (entry.id === id) return entry
     return undefined
   }
-  /** Lowest number that was sent since the last sync and has no answer; null: none. */
+  /** Lowest number that was sent since the last sync and was not seen; null: none. */
   get unanswered(): number | null {
-    for (const entry of this.#entries.values()) if (entry.inFlight) return entry.seq
+    for (const entry of this.#entries.values()) if (entry.inFlight || entry.told !== null) return entry.seq
     return null
   }
   /** The commit with the highest number; undefined: it has left. */

@@ -74,7 +74,7 @@ test('a listener that ends another, or changes the value, does not disturb the r
 
 test('a listener that throws does not keep others from being told', async () => {
   const cell = createCell(0)
-  const told = vi.fn()
+  const told = vi.fn<(value: number, previous: number) => void>()
   const surfaced = new Promise<unknown>((resolve) => process.once('uncaughtException', resolve))
   const listeners = process.listeners('uncaughtException').filter((listener) => listener !== process.listeners('uncaughtException').at(-1))
   for (const listener of listeners) process.off('uncaughtException', listener)

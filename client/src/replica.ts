@@ -189,8 +189,8 @@ export class Replica {
     this.renewed()
   }
   /**
-   * Number of the oldest commit that was sent and has no answer; null: none. When it stays the same for long, its answer is lost (the delta that
-   * was to tell it, and then the history that had it), and only a `resync()` goes on.
+   * Number of the oldest commit that was sent and not seen since; null: none. When it stays the same for long, what was to tell of it is lost
+   * (a delta, and then the history that had it), and only a `resync()` goes on.
    */
   get unanswered(): number | null {
     return this.#outbox.unanswered
@@ -200,9 +200,11 @@ export class Replica {
   resync(): void {
     this.#turn.wantFresh()
   }
-  /** Says what an absent context reads as, unless that was said before. */
-  offerInitial(initial: JsonObject): void {
-    this.#initial ??= initial
+  /** Says what an absent context reads as; false: that was said before, and counts. */
+  offerInitial(initial: JsonObject): boolean {
+    if (this.#initial !== undefined) return false
+    this.#initial = initial
+    return true
   }
   /** Nothing is known and nobody can be asked: a context with an `initial` counts as absent. */
   countAsAbsent(): void {

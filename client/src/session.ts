@@ -1,5 +1,5 @@
 import { ContextdError, listReplySchema } from '@contextd/protocol'
-import type { AttachReply, ContextInfo } from '@contextd/protocol'
+import type { AttachReply, ContextInfo, JsonObject } from '@contextd/protocol'
 import type { ConnectionState } from './connection-states.ts'
 import type { Lane, Link } from './link.ts'
 import { OpenContext } from './open-context.ts'
@@ -27,6 +27,7 @@ export class Session implements ContextHost {
   readonly #link: Link
   readonly #host: SessionHost
   readonly #contexts = new Map<string, OpenContext>()
+  readonly #initials = new Map<string, JsonObject>()
   /** Whose session it was last; undefined: nobody's yet. */
   #userId: string | null | undefined
   #renewal: Timer | null = null
@@ -60,7 +61,16 @@ export class Session implements ContextHost {
     if (known) return known
     const context = new OpenContext(contextId, this.itemKeyOf(contextId), this)
     this.#contexts.set(contextId, context)
+    const initial = this.#initials.get(contextId)
+    this.#initials.delete(contextId)
+    if (initial) context.offerInitial(initial)
     return context
+  }
+  /** Says what a context reads as while it is absent; it need not be open. The first one that is said counts. */
+  offerInitial(contextId: string, initial: JsonObject): void {
+    const context = this.#contexts.get(contextId)
+    if (context) context.offerInitial(initial)
+    else if (!this.#initials.has(contextId)) this.#initials.set(contextId, initial)
   }
 
   /** Key that identifies the list items of a context. */
