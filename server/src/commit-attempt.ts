@@ -1,43 +1,9 @@
-import { ContextdError, applyOperations, diff, isContextdError, packChanges, revisionOf } from '@contextd/protocol'
-import type { Author, Change, Head, JsonObject, JsonValue, LockToken, Operation, Verdict } from '@contextd/protocol'
-import type { BatchMember, CommitBatch, LogEntry, Retention, StreamPosition } from './backends/backend.ts'
+import { revisionOf } from '@contextd/protocol'
+import type { BatchMember, CommitBatch, LogEntry, Retention } from './backends/backend.ts'
+import { decide } from './decide.ts'
+import type { Decided, DecideOptions, Submission } from './decide.ts'
 import type { KnownContext } from './known-context.ts'
-import { encodeLogEntry } from './log-entry.ts'
-
-/** A commit that was handed in: what it wants, and on which conditions. `T` is what the caller recognises it by. */
-export interface Submission<T> {
-  target: T
-  /** Whose turn it takes in a batch: one for each stream. */
-  readonly source: string
-  /** Null: a commit of the server itself. */
-  readonly stream: StreamPosition | null
-  readonly author: Author
-  /** Life of the context that it was written on; `''`: it was absent; null: any. */
-  readonly incarnation: string | null
-  /** What to do; a function computes it from the state (null: absent), again on every new base. Empty operations: only take the number. */
-  readonly operations: readonly Operation[] | ((state: JsonObject | null) => readonly Operation[])
-  readonly remove: boolean
-  /** What an absent context is created from; null: it is not. */
-  readonly initial: JsonObject | null
-  readonly ifVersion?: number
-  readonly ifRevision?: string
-  readonly lock?: LockToken
-  /** Length as a message, UTF-16 units. */
-  readonly size: number
-}
-
-/** A submission, decided on a base. */
-export interface Decided<T> {
-  readonly submission: Submission<T>
-  readonly verdict: Verdict
-  /** Its revision, when it is applied. */
-  readonly revision: string | null
-  readonly before: KnownContext
-  readonly after: KnownContext
-  readonly changes: readonly Change[]
-  /** What its own code threw, or what went wrong in ours; the verdict is a refusal then. */
-  readonly error?: unknown
-}
+import { logEntry } from './log-entry.ts'
 
 /** A batch on its way to the store. */
 export interface Attempt<T> {
@@ -49,23 +15,20 @@ export interface Attempt<T> {
   unknown: boolean
 }
 
-/** What decisions depend on besides the context. */
-export interface DecideOptions {
-  /** Makes incarnations and revisions: random, of one fixed length. */
-  readonly mint: () => string
+/** What batches depend on besides the context. */
+export interface AttemptOptions extends DecideOptions {
   readonly sessionTtlMs: number
-  readonly stateBytes: number
-  readonly itemKey: string
   readonly deltaTtlMs: number
+  /** Most versions that the log keeps; 0: any. */
   readonly deltaThreshold: number
-  /** Length of a text as UTF-8. */
-  readonly byteLength: (text: string) => number
 }
 
-/** Logs shorter than this never bring a new snapshot: reading so many entries is as cheap as reading one. */
+/** Logs shorter than this never bring a new snapshot for their length: reading so many entries is as cheap as reading one. */
 const snapshotFloor = 16_384
 const retentionFloor = 262_144
 const retentionMargin = 1_048_576
+/** Most UTF-16 units of a batch's entries. */
+const entriesSize = 262_144
 
 /** Decides submissions in order on what is known, and makes the batch of them; `rest` is for the next one. */
 export function buildAttempt<T>(
@@ -73,77 +36,75 @@ export function buildAttempt<T>(
   known: KnownContext,
   submissions: readonly Submission<T>[],
   now: number,
-  options: DecideOptions,
+  options: AttemptOptions,
 ): { attempt: Attempt<T>; rest: readonly Submission<T>[] } {
+  // New for each attempt on a base (P1); a resend of the same attempt is the same batch.
   const token = options.mint()
   const decided: Decided<T>[] = []
   const entries: LogEntry[] = []
   let at = known
   let removed = false
-  let taken = 0
+  let size = 0
   for (const submission of submissions) {
-    // A delete is a batch of its own change, so that a batch has one incarnation.
-    if (removed || (submission.remove && entries.length > 0)) break
+    // A delete is the only change of its batch, so that a batch has one incarnation.
+    if (removed || size > entriesSize || (submission.remove && entries.length > 0)) break
     const next = decide(submission, at, revisionOf(token, entries.length), now, options)
     if (next.after !== at) {
       if (submission.remove) removed = true
-      else entries.push(entryOf(next, now))
+      else size += entries[entries.push(entryOf(next, now)) - 1]!.text.length
     }
     decided.push(next)
     at = next.after
-    taken += 1
   }
-  return { attempt: { ...sealed(contextId, known, decided, entries, at, removed, token, now, options), unknown: false }, rest: submissions.slice(taken) }
-}
-
-function entryOf<T>({ submission, before, after, changes }: Decided<T>, now: number): LogEntry {
-  return encodeLogEntry({
-    version: after.head.version,
-    revision: after.head.revision,
-    baseRevision: before.head.revision,
-    committedAt: now,
-    author: submission.author,
-    seq: submission.stream?.seq ?? 0,
-    changes: [...changes],
-  })
-}
-
-function sealed<T>(
-  contextId: string,
-  known: KnownContext,
-  decided: readonly Decided<T>[],
-  entries: readonly LogEntry[],
-  at: KnownContext,
-  removed: boolean,
-  token: string,
-  now: number,
-  options: DecideOptions,
-): Omit<Attempt<T>, 'unknown'> {
-  const size = entries.reduce((sum, { text }) => sum + text.length, 0)
-  const grown = at.sinceSnapshotSize + size
-  const due = entries.length > 0 && (known.state === null || grown > Math.max(at.stateSize, snapshotFloor))
-  const snapshot = due ? JSON.stringify(at.state) : null
-  const after: KnownContext =
-    snapshot === null ? { ...at, sinceSnapshotSize: removed ? 0 : grown } : { ...at, stateSize: snapshot.length, sinceSnapshotSize: 0 }
-  const members: BatchMember[] = decided.map(({ submission, verdict }) => ({ stream: submission.stream, verdict }))
+  const { snapshot, after } = settled(known, at, size, options)
   const batch: CommitBatch = {
     contextId,
     base: known.head,
     head: at.head,
     now,
     sessionTtlMs: options.sessionTtlMs,
-    members,
+    members: decided.map(({ submission, verdict }): BatchMember => ({ stream: submission.stream, verdict })),
     entries,
     snapshot,
     updatedBy: at.updatedBy,
     remove: removed,
     retention: retentionFor(after.stateSize, now, options),
-    message: messageOf(contextId, known, decided, at.head, removed, token, now),
+    message: removed ? headFrame(contextId, at) : entries.length > 0 ? deltaFrame(contextId, known, decided, at, token, now) : null,
   }
-  return { batch, decided, after }
+  return { attempt: { batch, decided, after, unknown: false }, rest: submissions.slice(decided.length) }
 }
 
-function retentionFor(stateSize: number, now: number, options: DecideOptions): Retention {
+function entryOf<T>({ submission, before, after, encoded }: Decided<T>, now: number): LogEntry {
+  const { version, revision } = after.head
+  const { author, stream } = submission
+  return logEntry(
+    { version, revision, baseRevision: before.head.revision, committedAt: now, author, seq: stream?.seq ?? 0 },
+    encoded.logged,
+  )
+}
+
+/** The snapshot to write with a batch, if it is time for one, and the context once the batch is stored. */
+function settled(
+  known: KnownContext,
+  at: KnownContext,
+  size: number,
+  options: AttemptOptions,
+): { snapshot: string | null; after: KnownContext } {
+  if (at === known || at.state === null) return { snapshot: null, after: at }
+  const grown = at.sinceSnapshotSize + size
+  if (!isSnapshotDue(known, at, grown, options.deltaThreshold)) return { snapshot: null, after: { ...at, sinceSnapshotSize: grown } }
+  const snapshot = JSON.stringify(at.state)
+  const stateSize = options.byteLength(snapshot)
+  return { snapshot, after: { ...at, stateSize, snapshotVersion: at.head.version, sinceSnapshotSize: 0 } }
+}
+
+/** On creation, and when the log since the last snapshot has grown as large as the state; a small state also when the log holds more versions than it should. */
+function isSnapshotDue(known: KnownContext, at: KnownContext, grown: number, deltaThreshold: number): boolean {
+  if (known.state === null || grown > Math.max(at.stateSize, snapshotFloor)) return true
+  return deltaThreshold > 0 && at.head.version - at.snapshotVersion > deltaThreshold && at.stateSize <= grown + snapshotFloor
+}
+
+function retentionFor(stateSize: number, now: number, options: AttemptOptions): Retention {
   return {
     before: now - options.deltaTtlMs,
     softSize: Math.max(stateSize, retentionFloor),
@@ -152,109 +113,34 @@ function retentionFor(stateSize: number, now: number, options: DecideOptions): R
   }
 }
 
-/** The frame that tells subscribers of a batch: its applied commits, or, after a delete, the absent head. */
-function messageOf<T>(
+/** The frame that tells subscribers that the context is gone. */
+function headFrame(contextId: string, { head }: KnownContext): string {
+  return JSON.stringify(['h', [contextId, head.incarnation, head.version, head.revision]])
+}
+
+/** The frame that tells subscribers the commits of a batch: a `deltaFrameSchema`, put together from what is encoded already. */
+function deltaFrame<T>(
   contextId: string,
   known: KnownContext,
   decided: readonly Decided<T>[],
-  head: Head,
-  removed: boolean,
+  at: KnownContext,
   token: string,
   now: number,
-): string | null {
-  if (removed) return JSON.stringify(['h', [contextId, head.incarnation, head.version, head.revision]])
+): string {
   const authors: [string | null, string][] = []
   const indexes = new Map<string, number>()
-  const commits: [number, number, JsonValue[]][] = []
-  for (const { submission, revision, changes } of decided) {
+  let commits = ''
+  for (const { submission, revision, encoded } of decided) {
     if (revision === null) continue
     const { userId, actor } = submission.author
     const name = `${actor} ${userId}`
-    const index = indexes.get(name) ?? authors.push([userId, actor]) - 1
-    indexes.set(name, index)
-    commits.push([index, submission.stream?.seq ?? 0, packChanges(changes)])
+    let index = indexes.get(name)
+    if (index === undefined) {
+      index = authors.push([userId, actor]) - 1
+      indexes.set(name, index)
+    }
+    commits += `${commits === '' ? '' : ','}[${index},${submission.stream?.seq ?? 0},${encoded.wire}]`
   }
-  if (commits.length === 0) return null
-  return JSON.stringify(['d', [contextId, head.incarnation, known.head.version, known.head.revision, token, now, authors, commits]])
-}
-
-/** Decides one submission on what is known (P5, P6): what it comes to, and the context after it. */
-function decide<T>(submission: Submission<T>, at: KnownContext, revision: string, now: number, options: DecideOptions): Decided<T> {
-  const same = (verdict: Verdict): Decided<T> => ({ submission, verdict, revision: null, before: at, after: at, changes: [] })
-  const nothing = (): Decided<T> => same({ type: 'nothing', head: at.head })
-  const { operations, remove, incarnation } = submission
-  if (!remove && typeof operations !== 'function' && operations.length === 0 && (submission.stream !== null || at.state !== null)) return nothing()
-  try {
-    if (incarnation !== null && incarnation !== '' && incarnation !== at.head.incarnation) throw gone()
-    checkConditions(submission, at)
-    if (remove) return at.state === null ? nothing() : removal(submission, at, revision, now)
-    const base = at.state ?? submission.initial
-    if (base === null) throw gone()
-    const wanted = typeof operations === 'function' ? operations(at.state) : operations
-    const { state, changes } = applyOperations(base, wanted, { itemKey: options.itemKey })
-    if (at.state !== null && state === at.state) return nothing()
-    const all = at.state === null ? diff({}, state, { itemKey: options.itemKey }) : changes
-    return { submission, ...applied(at, state as JsonObject, all, submission.author, revision, now, options), before: at, changes: all }
-  } catch (error) {
-    return { ...same(refusal(error)), error }
-  }
-}
-
-const gone = (): ContextdError => new ContextdError('not_found', 'The context was deleted. Read it again, and create it if it is still wanted.')
-
-function checkConditions({ ifVersion, ifRevision }: Submission<unknown>, { head }: KnownContext): void {
-  if (ifVersion !== undefined && ifVersion !== head.version) {
-    throw new ContextdError('conflict', `The context is at version ${head.version}, not ${ifVersion}. Read it again and repeat the write.`)
-  }
-  if (ifRevision !== undefined && ifRevision !== head.revision) {
-    throw new ContextdError('conflict', 'The context is no longer at the expected revision. Read it again and repeat the write.')
-  }
-}
-
-function removal<T>(submission: Submission<T>, at: KnownContext, revision: string, now: number): Decided<T> {
-  const head: Head = { incarnation: '', version: 0, revision }
-  const after = { head, state: null, createdAt: 0, updatedAt: now, updatedBy: submission.author, stateSize: 2, sinceSnapshotSize: 0 }
-  return { submission, verdict: { type: 'applied', head }, revision, before: at, after, changes: [] }
-}
-
-function applied(
-  at: KnownContext,
-  state: JsonObject,
-  changes: readonly Change[],
-  author: Author,
-  revision: string,
-  now: number,
-  options: DecideOptions,
-): { verdict: Verdict; revision: string; after: KnownContext } {
-  const created = at.state === null
-  const head: Head = { incarnation: created ? options.mint() : at.head.incarnation, version: at.head.version + 1, revision }
-  const stateSize = checkedSize(at.stateSize + growth(changes, options.byteLength), state, options)
-  const after = { head, state, createdAt: created ? now : at.createdAt, updatedAt: now, updatedBy: author, stateSize, sinceSnapshotSize: at.sinceSnapshotSize }
-  return { verdict: { type: 'applied', head }, revision, after }
-}
-
-/** How much longer a state's JSON becomes, at most, bytes. */
-function growth(changes: readonly Change[], byteLength: DecideOptions['byteLength']): number {
-  let size = 0
-  for (const { path, action, value, oldValue } of changes) {
-    if (action !== 'removed') size += byteLength(JSON.stringify(value)) + (action === 'added' ? byteLength(JSON.stringify(path.at(-1))) + 2 : 0)
-    if (action === 'modified' && oldValue !== undefined) size -= byteLength(JSON.stringify(oldValue))
-  }
-  return size
-}
-
-/** Refuses a state that is too large; measures it only when the estimate is. */
-function checkedSize(estimate: number, state: JsonObject, { stateBytes, byteLength }: DecideOptions): number {
-  if (stateBytes === 0 || estimate <= stateBytes) return estimate
-  const size = byteLength(JSON.stringify(state))
-  if (size <= stateBytes) return size
-  throw new ContextdError('too_large', `The context would have ${size} bytes; the limit is ${stateBytes} (stateBytes). Remove something, or split it.`)
-}
-
-/** The refusal that an error means; one that is not ours is the caller's own, or a fault that would only come again. */
-function refusal(error: unknown): Verdict {
-  if (isContextdError(error) && !error.retryable) {
-    return { type: 'refused', code: error.code, message: error.message, details: error.details as JsonValue }
-  }
-  return { type: 'refused', code: 'aborted', message: 'The write could not be computed on the current state.' }
+  const start = JSON.stringify([contextId, at.head.incarnation, known.head.version, known.head.revision, token, now, authors])
+  return `["d",${start.slice(0, -1)},[${commits}]]]`
 }

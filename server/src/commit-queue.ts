@@ -1,12 +1,14 @@
 import type { Head, Verdict } from '@contextd/protocol'
 import type { CommitBatch, CommitResult, LogEntry, StoredContext, StreamAnswer } from './backends/backend.ts'
 import { buildAttempt } from './commit-attempt.ts'
-import type { Attempt, Decided, DecideOptions, Submission } from './commit-attempt.ts'
+import type { Attempt, AttemptOptions } from './commit-attempt.ts'
+import type { Decided, Submission } from './decide.ts'
 import { fastForward, fromStored } from './known-context.ts'
 import type { KnownContext } from './known-context.ts'
 
 /** What became of a submission. */
 export type Answer =
+  /** `decided`: how it was decided when it was stored; null: it was stored before, and only the verdict is known. */
   | { readonly type: 'verdict'; readonly verdict: Verdict; readonly decided: Decided<unknown> | null }
   | { readonly type: 'gap' | 'fenced' | 'expired' }
   | { readonly type: 'held'; readonly error: unknown }
@@ -28,16 +30,16 @@ const batchSize = 262_144
  */
 export class CommitQueue<T> {
   readonly contextId: string
-  readonly #options: DecideOptions
+  readonly #options: AttemptOptions
   #known: KnownContext | null = null
   #attempt: Attempt<T> | null = null
-  /** Waiting submissions by stream, or by the submission itself for the server's own; streams take turns in insertion order. */
-  readonly #waiting = new Map<string, Submission<T>[]>()
+  /** Waiting submissions by source; whose turn is next comes first. */
+  #waiting = new Map<string, Submission<T>[]>()
   readonly #numbered = new Map<string, Submission<T>>()
-  /** Revisions under which a commit of the server was tried with unknown outcome. */
-  readonly #tried = new Map<Submission<T>, Set<string>>()
+  /** How commits of the server were decided that were sent with unknown outcome, by the revisions under which they may be stored. */
+  readonly #tried = new Map<Submission<T>, Map<string, Decided<T>>>()
 
-  constructor(contextId: string, options: DecideOptions) {
+  constructor(contextId: string, options: AttemptOptions) {
     this.contextId = contextId
     this.#options = options
   }
@@ -55,6 +57,10 @@ export class CommitQueue<T> {
   get waiting(): boolean {
     return this.#waiting.size > 0
   }
+  /** Commits of the server may have been stored, and only the log can tell (P7): `loaded` needs it. */
+  get doubtful(): boolean {
+    return this.#tried.size > 0
+  }
 
   /** Takes a submission. A number that is already here is not taken again: its newest sender gets the answer. */
   enqueue(submission: Submission<T>): void {
@@ -65,7 +71,9 @@ export class CommitQueue<T> {
       return
     }
     if (name !== null) this.#numbered.set(name, submission)
-    this.#push(submission, 'back')
+    const lane = this.#waiting.get(submission.source)
+    if (lane) lane.push(submission)
+    else this.#waiting.set(submission.source, [submission])
   }
 
   /** The next batch for the store, if none is in flight; `load` asks for the context first. */
@@ -73,21 +81,33 @@ export class CommitQueue<T> {
     if (this.#attempt !== null || this.#waiting.size === 0) return null
     if (this.#known === null) return 'load'
     const { attempt, rest } = buildAttempt(this.contextId, this.#known, this.#takeTurns(), now, this.#options)
-    for (const submission of rest.toReversed()) this.#push(submission, 'front')
+    this.#putBack(rest)
     this.#attempt = attempt
     return attempt.batch
   }
 
-  /** Takes what the store holds, when nothing is in flight. */
-  loaded(stored: StoredContext | null): Answered<T>[] {
+  /**
+   * Takes what the store holds, when nothing is in flight; and, if this is {@link doubtful}, the whole log as read after it.
+   * @throws {Error} what is stored does not fit together; nothing is taken then
+   */
+  loaded(stored: StoredContext | null, log: readonly LogEntry[] = []): Answered<T>[] {
     if (this.#attempt !== null) return []
-    this.#known = fromStored(stored)
-    return this.#settleTried(stored?.entries ?? [], true)
+    this.#known = fromStored(stored, this.#options.byteLength)
+    const { head } = this.#known
+    // Between the two reads the context may have begun a new life: its log says nothing of this head then.
+    const ofThisLife = log.some(({ version, revision }) => version === head.version && revision === head.revision)
+    return this.#settleTried(head, ofThisLife ? log : (stored?.entries ?? []), true)
   }
 
-  /** Takes over a state that is newer than the one in memory (from a sync), when nothing is in flight. */
+  /**
+   * Takes over a state that was read elsewhere, when nothing is in flight, and not while it is open whether a commit of the server is in it:
+   * the log after the older base tells. An older version of the same life is not taken.
+   */
   advance(known: KnownContext): void {
-    if (this.#attempt === null) this.#known = known
+    if (this.#attempt !== null || this.#tried.size > 0) return
+    const mine = this.#known?.head
+    if (mine?.incarnation === known.head.incarnation && known.head.version <= mine.version) return
+    this.#known = known
   }
 
   /** Forgets the state in memory, so that it is loaded again. */
@@ -110,29 +130,53 @@ export class CommitQueue<T> {
     const attempt = this.#attempt
     if (attempt === null) return null
     attempt.unknown = true
-    for (const { submission, revision } of attempt.decided) {
+    for (const decided of attempt.decided) {
+      const { submission, revision } = decided
       if (submission.stream !== null || revision === null) continue
-      const tried = this.#tried.get(submission) ?? new Set()
-      this.#tried.set(submission, tried.add(revision))
+      const tried = this.#tried.get(submission) ?? new Map<string, Decided<T>>()
+      this.#tried.set(submission, tried.set(revision, decided))
     }
     return attempt.batch
   }
 
-  /** The attempt was certainly not stored: its members are held. After an unknown outcome that is not certain: null, send it again. */
+  /**
+   * The attempt was certainly not stored: its members are held, but for those that an earlier attempt may have stored; they wait on.
+   * After an unknown outcome that is not certain: null, send it again.
+   */
   failed(error: unknown): Answered<T>[] | null {
     const attempt = this.#attempt
     if (attempt === null) return []
     if (attempt.unknown) return null
     this.#attempt = null
-    return attempt.decided.map(({ submission }) => this.#answered(submission, { type: 'held', error }))
+    const submissions = attempt.decided.map(({ submission }) => submission)
+    this.#putBack(submissions.filter((submission) => this.#tried.has(submission)))
+    return submissions.filter((submission) => !this.#tried.has(submission)).map((submission) => this.#held(submission, error))
   }
 
-  /** Gives everything that is not in flight back, held: the node is closing, or the context cannot be loaded. */
-  drop(error: unknown): Answered<T>[] {
-    const dropped = [...this.#waiting.values()].flat().filter((submission) => !this.#tried.has(submission))
-    this.#waiting.clear()
-    for (const submission of this.#tried.keys()) this.#push(submission, 'back')
-    return dropped.map((submission) => this.#answered(submission, { type: 'held', error }))
+  /** Gives the attempt in flight up, though it may have been stored: a stream may send again, a commit of the server stays unknown (P7). */
+  abandon(error: unknown): Answered<T>[] {
+    const attempt = this.#attempt
+    if (attempt === null) return []
+    this.#attempt = null
+    this.#known = null
+    return attempt.decided.map(({ submission, revision }) => {
+      const inDoubt = submission.stream === null && (revision !== null || this.#tried.has(submission))
+      return inDoubt ? this.#answered(submission, { type: 'unknown' }) : this.#held(submission, error)
+    })
+  }
+
+  /**
+   * Gives everything that is not in flight back, held: the node is closing, or the context cannot be loaded. Commits of the server that may
+   * have been stored stay; at the `end` they are answered too.
+   */
+  drop(error: unknown, end = false): Answered<T>[] {
+    const waiting = [...this.#waiting.values()].flat()
+    this.#waiting = new Map()
+    const dropped = waiting.filter((submission) => end || !this.#tried.has(submission))
+    this.#putBack(waiting.filter((submission) => !end && this.#tried.has(submission)))
+    return dropped.map((submission) =>
+      this.#tried.has(submission) ? this.#answered(submission, { type: 'unknown' }) : this.#held(submission, error),
+    )
   }
 
   #committed(attempt: Attempt<T>): Answered<T>[] {
@@ -160,25 +204,34 @@ export class CommitQueue<T> {
 
   #conflict(attempt: Attempt<T>, head: Head, missed: readonly LogEntry[] | null): Answered<T>[] {
     this.#putBack(attempt.decided.map(({ submission }) => submission))
-    this.#known = this.#known === null || missed === null ? null : fastForward(this.#known, head, missed)
-    return this.#known === null ? [] : this.#settleTried(missed ?? [], false)
+    const known = this.#known
+    this.#known = null
+    // Without a way from here to the head the context is loaded, and what was tried is looked for then.
+    if (known === null || missed === null) return []
+    this.#known = fastForward(known, head, missed, this.#options.byteLength)
+    return this.#known === null ? [] : this.#settleTried(head, missed, false)
   }
 
   /**
-   * P7: a commit of the server that was tried with unknown outcome was applied iff one of its revisions is among the missed ones;
-   * `partly` says that these are not all that was missed.
+   * P7: a commit of the server that was tried with unknown outcome was applied if one of its revisions is among the missed ones; `partly`
+   * says that these may not be all that was missed, so that nothing is known of one that is not among them.
    */
-  #settleTried(missed: readonly LogEntry[], partly: boolean): Answered<T>[] {
+  #settleTried(head: Head, missed: readonly LogEntry[], partly: boolean): Answered<T>[] {
     const answered: Answered<T>[] = []
-    for (const [submission, revisions] of this.#tried) {
-      const entry = missed.find(({ revision }) => revisions.has(revision))
-      if (!entry && !partly) continue
+    for (const [submission, tried] of this.#tried) {
+      const entry = missed.find(({ revision }) => tried.has(revision))
+      // The head itself tells of a delete, which is not logged, and of a creation, whose log is not among what was missed.
+      const revision = entry?.revision ?? (tried.has(head.revision) ? head.revision : undefined)
+      if (revision === undefined && !partly) continue
       this.#takeBack(submission)
-      const head = entry && { incarnation: this.#known!.head.incarnation, version: entry.version, revision: entry.revision }
-      const answer: Answer = head ? { type: 'verdict', verdict: { type: 'applied', head }, decided: null } : { type: 'unknown' }
-      answered.push(this.#answered(submission, answer))
+      const decided = revision === undefined ? undefined : tried.get(revision)
+      answered.push(this.#answered(submission, decided ? { type: 'verdict', verdict: decided.verdict, decided } : { type: 'unknown' }))
     }
     return answered
+  }
+
+  #held(submission: Submission<T>, error: unknown): Answered<T> {
+    return this.#answered(submission, { type: 'held', error })
   }
 
   #answered(submission: Submission<T>, answer: Answer): Answered<T> {
@@ -188,38 +241,39 @@ export class CommitQueue<T> {
     return { submission, answer }
   }
 
+  /** Puts submissions back, in their order, before all that wait. */
   #putBack(submissions: readonly Submission<T>[]): void {
-    for (const submission of submissions.toReversed()) this.#push(submission, 'front')
+    if (submissions.length === 0) return
+    const waiting = new Map<string, Submission<T>[]>()
+    for (const submission of [...submissions, ...[...this.#waiting.values()].flat()]) {
+      const lane = waiting.get(submission.source)
+      if (lane) lane.push(submission)
+      else waiting.set(submission.source, [submission])
+    }
+    this.#waiting = waiting
   }
 
   #takeBack(submission: Submission<T>): void {
-    const queue = this.#waiting.get(submission.source)
-    const index = queue?.indexOf(submission) ?? -1
-    if (!queue || index < 0) return
-    queue.splice(index, 1)
-    if (queue.length === 0) this.#waiting.delete(submission.source)
-  }
-
-  #push(submission: Submission<T>, end: 'front' | 'back'): void {
-    const queue = this.#waiting.get(submission.source)
-    if (!queue) this.#waiting.set(submission.source, [submission])
-    else if (end === 'front') queue.unshift(submission)
-    else queue.push(submission)
+    const lane = this.#waiting.get(submission.source)
+    const index = lane?.indexOf(submission) ?? -1
+    if (!lane || index < 0) return
+    lane.splice(index, 1)
+    if (lane.length === 0) this.#waiting.delete(submission.source)
   }
 
   /** Takes waiting submissions, one of each source in turn, up to a batch. */
   #takeTurns(): Submission<T>[] {
     const taken: Submission<T>[] = []
     let size = 0
-    while (this.#waiting.size > 0) {
-      for (const [source, queue] of this.#waiting) {
-        const next = queue[0]!
-        if (taken.length > 0 && (taken.length >= batchCommits || size + next.size > batchSize)) return taken
-        queue.shift()
-        taken.push(next)
-        size += next.size
-        if (queue.length === 0) this.#waiting.delete(source)
-      }
+    // A source that has had its turn, and has more, comes again after all others: a map is walked in the order of insertion.
+    for (const [source, lane] of this.#waiting) {
+      const next = lane[0]!
+      if (taken.length > 0 && (taken.length >= batchCommits || size + next.size > batchSize)) break
+      this.#waiting.delete(source)
+      lane.shift()
+      if (lane.length > 0) this.#waiting.set(source, lane)
+      taken.push(next)
+      size += next.size
     }
     return taken
   }

@@ -49,7 +49,7 @@ export function recordedVerdict(verdicts: StreamRecord['verdicts'], seq: number)
 
 /** The record after one more verdict: numbers that the client has settled are forgotten. */
 function withVerdict(record: StreamRecord, stream: StreamPosition, verdict: Verdict, now: number): StoredRecord {
-  const verdicts = [...record.verdicts.filter(([seq]) => seq > stream.settled)]
+  const verdicts = record.verdicts.filter(([seq]) => seq > stream.settled)
   if (stream.seq > stream.settled) verdicts.push([stream.seq, verdict])
   return { epoch: record.epoch, last: stream.seq, verdicts, usedAt: now }
 }

@@ -2,7 +2,7 @@ import type { ContextInfo, Head, Limits, SyncReply } from '@contextd/protocol'
 import type { User } from './authorize.ts'
 import type { ContextBackend, SyncStream } from './backends/backend.ts'
 import type { Clock } from './clock.ts'
-import type { Submission } from './commit-attempt.ts'
+import type { Submission } from './decide.ts'
 import type { Answer } from './commit-queue.ts'
 import type { Logger } from './logger.ts'
 

@@ -1,1 +1,38 @@
-export {}
+export { ContextdError, createId, defaultLimits, defineContext, formats, isContextdError, isVerboseChange } from '@contextd/protocol'
+export type {
+  Anchor,
+  Author,
+  Change,
+  ContextDefinition,
+  ContextInfo,
+  Delta,
+  DeltaFormat,
+  ErrorCode,
+  Head,
+  InferContexts,
+  ItemAddress,
+  ItemRef,
+  JsonObject,
+  JsonPatchOperation,
+  JsonValue,
+  Limits,
+  LockToken,
+  Operation,
+  Patch,
+  Path,
+  Segment,
+  Snapshot,
+  StandardSchema,
+  SyncAnswer,
+  VerboseChange,
+  VerboseDelta,
+} from '@contextd/protocol'
+export type { User } from './authorize.ts'
+export type { Backend } from './backends/backend.ts'
+export { memoryBackend } from './backends/memory.ts'
+export { openBackend } from './backends/open-backend.ts'
+export type { Clock } from './clock.ts'
+export { createContexts } from './contexts.ts'
+export type { Contexts, EngineState, KnownHead, ListOptions, WriteOptions, WriteResult } from './contexts.ts'
+export type { Logger } from './logger.ts'
+export type { ContextsOptions, DeltaFormats } from './options.ts'

@@ -2,6 +2,7 @@ import { applyChanges } from '@contextd/protocol'
 import type { Author, Head, JsonObject } from '@contextd/protocol'
 import { noHead } from './backends/backend.ts'
 import type { ContextRow, LogEntry, StoredContext } from './backends/backend.ts'
+import { encodeChanges } from './encoded-changes.ts'
 import { decodeLogEntry } from './log-entry.ts'
 
 /** A context as a node has it in memory, at one version. */
@@ -14,54 +15,82 @@ export interface KnownContext {
   readonly updatedBy: Author
   /** Length of the state as JSON, at most: measured once, then counted from the changes, bytes. */
   readonly stateSize: number
-  /** Length of the log's entries above the stored snapshot. */
+  /** Version of the stored snapshot, or of an older one: others write them too. */
+  readonly snapshotVersion: number
+  /** Length of the log's entries above that snapshot. */
   readonly sinceSnapshotSize: number
 }
 
 /** Author of what the server itself commits. */
 export const serverAuthor: Author = Object.freeze({ userId: null, actor: 'server' })
 
-const absent = (row: ContextRow | null): KnownContext => ({
-  head: row?.head ?? noHead,
+const utf8Length = (text: string): number => Buffer.byteLength(text)
+
+/** What is known of a context that is not there. */
+export const absentAt = (head: Head, updatedAt: number, updatedBy: Author): KnownContext => ({
+  head,
   state: null,
   createdAt: 0,
-  updatedAt: row?.updatedAt ?? 0,
-  updatedBy: row?.updatedBy ?? serverAuthor,
+  updatedAt,
+  updatedBy,
   stateSize: 2,
+  snapshotVersion: 0,
   sinceSnapshotSize: 0,
 })
 
-/** Builds the state at head from the stored snapshot and the entries above it. */
-export function fromStored(stored: StoredContext | null): KnownContext {
+const absent = (row: ContextRow | null): KnownContext => absentAt(row?.head ?? noHead, row?.updatedAt ?? 0, row?.updatedBy ?? serverAuthor)
+
+/** Builds the state at head from the stored snapshot and the entries above it. @throws {Error} they do not fit together */
+export function fromStored(stored: StoredContext | null, byteLength: (text: string) => number = utf8Length): KnownContext {
   if (stored === null || stored.snapshot === null) return absent(stored?.row ?? null)
-  const { row, snapshot } = stored
+  const { row, snapshot, entries } = stored
   let state = JSON.parse(snapshot) as JsonObject
-  for (const entry of stored.entries) state = applyChanges(state, decodeLogEntry(entry.text).changes)
+  let stateSize = byteLength(snapshot)
+  for (const entry of entries) {
+    const { changes } = decodeLogEntry(entry.text)
+    state = applyChanges(state, changes)
+    stateSize += encodeChanges(changes, byteLength).growth
+  }
   return {
     head: row.head,
     state,
     createdAt: row.createdAt,
     updatedAt: row.updatedAt,
     updatedBy: row.updatedBy,
-    stateSize: 3 * (snapshot.length + stored.entries.reduce((sum, { text }) => sum + text.length, 0)),
+    stateSize,
+    snapshotVersion: row.snapshotVersion,
     sinceSnapshotSize: row.sinceSnapshotSize,
   }
 }
 
-/** Moves a known context on by the entries that lead to `head`; null when they do not fit. */
-export function fastForward(known: KnownContext, head: Head, entries: readonly LogEntry[]): KnownContext | null {
-  if (known.state === null || known.head.incarnation !== head.incarnation) return null
-  let { state, head: at, stateSize, sinceSnapshotSize, updatedAt, updatedBy } = { ...known, state: known.state }
+/** Whether entries lead from a head to the next ones without a hole. */
+export function followsOn({ version, revision }: Pick<Head, 'version' | 'revision'>, entries: readonly LogEntry[]): boolean {
+  let at = { version, revision }
   for (const entry of entries) {
-    if (entry.version !== at.version + 1 || entry.baseRevision !== at.revision) return null
-    const commit = decodeLogEntry(entry.text)
+    if (entry.version !== at.version + 1 || entry.baseRevision !== at.revision) return false
+    at = entry
+  }
+  return true
+}
+
+/** Moves a known context on by the entries that lead to `head`; null when they do not. @throws {Error} an entry does not fit the state */
+export function fastForward(
+  known: KnownContext,
+  head: Head,
+  entries: readonly LogEntry[],
+  byteLength: (text: string) => number = utf8Length,
+): KnownContext | null {
+  if (known.state === null || known.head.incarnation !== head.incarnation || !followsOn(known.head, entries)) return null
+  const last = entries.at(-1) ?? known.head
+  if (last.version !== head.version || last.revision !== head.revision) return null
+  let { state, stateSize, sinceSnapshotSize, updatedAt, updatedBy } = { ...known, state: known.state }
+  for (const { text } of entries) {
+    const commit = decodeLogEntry(text)
     state = applyChanges(state, commit.changes)
-    at = { incarnation: head.incarnation, version: entry.version, revision: entry.revision }
+    stateSize += encodeChanges(commit.changes, byteLength).growth
+    sinceSnapshotSize += text.length
     updatedAt = commit.committedAt
     updatedBy = commit.author
-    stateSize += entry.text.length
-    sinceSnapshotSize += entry.text.length
   }
-  if (at.version !== head.version || at.revision !== head.revision) return null
-  return { ...known, head: at, state, stateSize, sinceSnapshotSize, updatedAt, updatedBy }
+  return { ...known, head, state, stateSize, sinceSnapshotSize, updatedAt, updatedBy }
 }

@@ -16,15 +16,27 @@ export interface LoggedCommit {
 
 /** Writes a commit for the log: a JSON list that begins with the time, so that a store can tell its age without decoding it. */
 export function encodeLogEntry(commit: LoggedCommit): LogEntry {
-  const { version, revision, baseRevision, committedAt, author, seq, changes } = commit
-  const text = JSON.stringify([committedAt, version, revision, baseRevision, author.userId, author.actor, seq, packLoggedChanges(changes)])
-  return { version, revision, baseRevision, committedAt, text }
+  return logEntry(commit, JSON.stringify(packLoggedChanges(commit.changes)))
 }
 
-/** Reads what {@link encodeLogEntry} wrote. */
+/** As {@link encodeLogEntry}, with the changes as JSON text (see `encodeChanges`). */
+export function logEntry(commit: Omit<LoggedCommit, 'changes'>, changes: string): LogEntry {
+  const { version, revision, baseRevision, committedAt, author, seq } = commit
+  const start = JSON.stringify([committedAt, version, revision, baseRevision, author.userId, author.actor, seq])
+  return { version, revision, baseRevision, committedAt, text: `${start.slice(0, -1)},${changes}]` }
+}
+
+/** Reads what {@link encodeLogEntry} wrote. @throws {Error} it is something else */
 export function decodeLogEntry(text: string): LoggedCommit {
   const [committedAt, version, revision, baseRevision, userId, actor, seq, changes] = JSON.parse(text) as [
-    number, number, string, string, string | null, string, number, JsonValue[],
+    number,
+    number,
+    string,
+    string,
+    string | null,
+    string,
+    number,
+    JsonValue[],
   ]
   return { version, revision, baseRevision, committedAt, author: { userId, actor }, seq, changes: unpackChanges(changes) }
 }

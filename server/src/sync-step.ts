@@ -47,7 +47,12 @@ export function syncStep(view: SyncView, query: SyncQuery): SyncOutcome {
   }
 }
 
-function standingOf(client: Head | null, head: Head, since: readonly LogEntry[] | null, at: (version: number) => LogEntry | null): Standing {
+function standingOf(
+  client: Head | null,
+  head: Head,
+  since: readonly LogEntry[] | null,
+  at: (version: number) => LogEntry | null,
+): Standing {
   if (client === null) return 'unknown'
   if (sameHead(client, head)) return 'head'
   if (client.incarnation !== head.incarnation || head.version === 0) return 'other incarnation'

@@ -1,0 +1,202 @@
+import { ContextdError, isContextdError } from '@contextd/protocol'
+import type { CommitBatch, CommitResult, ContextBackend } from './backends/backend.ts'
+import type { Clock } from './clock.ts'
+import type { AttemptOptions } from './commit-attempt.ts'
+import { CommitQueue } from './commit-queue.ts'
+import type { Answered } from './commit-queue.ts'
+import type { CommitRequest } from './engine.ts'
+import type { Logger } from './logger.ts'
+
+/** What a committer works with. */
+export interface CommitterOptions {
+  readonly backend: ContextBackend
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly attempt: AttemptOptions
+  /** Opens the backend; at once when it is open. */
+  readonly open: () => Promise<void>
+  /** Calls `pump` at the end of this turn of the event loop. */
+  readonly schedule: (committer: Committer) => void
+  /** Told of each batch that was stored, before its commits are answered. */
+  readonly committed: (batch: CommitBatch, answered: readonly Answered<CommitRequest>[]) => void
+  /** Told that another has written. */
+  readonly overtaken: (result: CommitResult & { readonly type: 'conflict' }) => void
+  /** Told when nothing waits and nothing is in flight any more. */
+  readonly idle: () => void
+}
+
+/** How long to wait before a batch of unknown outcome is sent again: doubled each time, ms. */
+const firstPauseMs = 20
+const longestPauseMs = 2_000
+
+/** Carries the commits of one context to the backend, a batch at a time, and the answers back. */
+export class Committer {
+  readonly queue: CommitQueue<CommitRequest>
+  readonly #options: CommitterOptions
+  #loading = false
+  #scheduled = false
+  #pauses = 0
+  #pause: NodeJS.Timeout | null = null
+
+  constructor(contextId: string, options: CommitterOptions) {
+    this.queue = new CommitQueue(contextId, options.attempt)
+    this.#options = options
+  }
+
+  get idle(): boolean {
+    return this.queue.idle && !this.#loading
+  }
+
+  submit(request: CommitRequest): void {
+    this.queue.enqueue({ ...request, target: request })
+    this.#schedule()
+  }
+
+  /** Sends the next batch, when none is under way. */
+  pump(): void {
+    this.#scheduled = false
+    if (this.#loading || this.#pause !== null) return
+    const next = this.queue.begin(this.#options.clock.now())
+    if (next === 'load') void this.#load()
+    else if (next !== null) this.#send(next)
+    else if (this.queue.idle) this.#options.idle()
+  }
+
+  /** Gives up what is left, at the end of the engine. */
+  end(error: unknown): void {
+    if (this.#pause !== null) clearTimeout(this.#pause)
+    this.#pause = null
+    this.#answer(this.queue.abandon(error))
+    this.#answer(this.queue.drop(error, true))
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#loading || this.#pause !== null || this.queue.inFlight) return
+    this.#scheduled = true
+    this.#options.schedule(this)
+  }
+
+  async #load(): Promise<void> {
+    const { backend, open } = this.#options
+    const { contextId } = this.queue
+    this.#loading = true
+    try {
+      await open()
+      const stored = await backend.load(contextId)
+      const log = this.queue.doubtful ? await backend.log(contextId, 0) : []
+      const answered = this.queue.loaded(stored, log)
+      this.#pauses = 0
+      this.#loading = false
+      this.#answer(answered)
+    } catch (error) {
+      this.#loading = false
+      this.#answer(this.queue.drop(this.#held(error, 'load')))
+      if (this.queue.waiting) return this.#pumpLater()
+    }
+    this.pump()
+  }
+
+  #send(batch: CommitBatch): void {
+    this.#options.backend.commit(batch).then(
+      (result) => this.#came(batch, result),
+      (error: unknown) => this.#failed(error),
+    )
+  }
+
+  #came(batch: CommitBatch, result: CommitResult): void {
+    const answered = this.#finish(result)
+    if (answered === null) return
+    this.#pauses = 0
+    if (result.type === 'committed') this.#options.committed(batch, answered)
+    else if (result.type === 'conflict') this.#options.overtaken(result)
+    this.#answer(answered)
+    this.#next()
+  }
+
+  #finish(result: CommitResult): Answered<CommitRequest>[] | null {
+    try {
+      return this.queue.finish(result)
+    } catch (error) {
+      // What was missed does not fit what is known: it is loaded anew.
+      this.#options.logger.error({ contextId: this.queue.contextId, error }, 'the log does not fit')
+      this.queue.forget()
+      this.#next()
+      return null
+    }
+  }
+
+  #failed(error: unknown): void {
+    if (isUnknown(error)) {
+      this.queue.unknownOutcome()
+      return this.#sendLater()
+    }
+    if (!isContextdError(error)) {
+      // Nothing says what it came to. Sessions send again; who has no number must look.
+      this.#answer(this.queue.abandon(this.#held(error, 'commit')))
+      return this.#next()
+    }
+    const answered = this.queue.failed(this.#held(error, 'commit'))
+    if (answered === null) return this.#sendLater()
+    this.#answer(answered)
+    this.#next()
+  }
+
+  /** The same batch again: it is stored once, however often it is sent. */
+  #sendLater(): void {
+    this.#later(() => {
+      const batch = this.queue.unknownOutcome()
+      if (batch !== null) this.#send(batch)
+    })
+  }
+
+  #pumpLater(): void {
+    this.#later(() => this.pump())
+  }
+
+  #later(work: () => void): void {
+    const pause = Math.min(longestPauseMs, firstPauseMs * 2 ** this.#pauses) * (0.5 + Math.random() / 2)
+    this.#pauses += 1
+    this.#pause = setTimeout(() => {
+      this.#pause = null
+      work()
+    }, pause)
+  }
+
+  #next(): void {
+    if (this.queue.waiting) this.#schedule()
+    else if (this.queue.idle) this.#options.idle()
+  }
+
+  #answer(answered: readonly Answered<CommitRequest>[]): void {
+    for (const { submission, answer } of answered) {
+      const { contextId } = this.queue
+      if (
+        answer.type === 'verdict' &&
+        answer.decided?.error !== undefined &&
+        submission.stream !== null &&
+        !isContextdError(answer.decided.error)
+      ) {
+        this.#options.logger.error({ contextId, error: answer.decided.error }, 'a commit could not be computed')
+      }
+      try {
+        submission.target.reply(answer)
+      } catch (error) {
+        this.#options.logger.error({ contextId, error }, 'an answer could not be handed over')
+      }
+    }
+  }
+
+  /** The reason why commits are held; one that is not ours says nothing outside. */
+  #held(error: unknown, what: string): ContextdError {
+    const { contextId } = this.queue
+    if (isContextdError(error) && error.retryable) return error
+    this.#options.logger.error({ contextId, error }, `${what} failed`)
+    return new ContextdError('internal', 'The store failed in a way that it should not. The log of the server says more.', {
+      contextId,
+      cause: error,
+    })
+  }
+}
+
+/** Whether a commit may have been stored all the same. */
+const isUnknown = (error: unknown): boolean => isContextdError(error, 'timeout') && error.details.outcome === 'unknown'

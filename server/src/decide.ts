@@ -1,0 +1,166 @@
+import { ContextdError, applyOperations, diff, isContextdError } from '@contextd/protocol'
+import type { Author, Change, Head, JsonObject, JsonValue, LockToken, Operation, Verdict } from '@contextd/protocol'
+import type { StreamPosition } from './backends/backend.ts'
+import { encodeChanges, noChanges } from './encoded-changes.ts'
+import type { EncodedChanges } from './encoded-changes.ts'
+import { absentAt } from './known-context.ts'
+import type { KnownContext } from './known-context.ts'
+
+/** A commit that was handed in: what it wants, and on which conditions. `T` is what the caller recognises it by. */
+export interface Submission<T> {
+  target: T
+  /** Whose turn it takes in a batch: one for each stream. */
+  readonly source: string
+  /** Null: a commit of the server itself. */
+  readonly stream: StreamPosition | null
+  readonly author: Author
+  /** Life of the context that it was written on; `''`: it was absent; null: any. */
+  readonly incarnation: string | null
+  /** What to do; a function computes it from the state (null: absent), again on every new base. Of a stream, an empty list only takes the number. */
+  readonly operations: readonly Operation[] | ((state: JsonObject | null) => readonly Operation[])
+  readonly remove: boolean
+  /** What an absent context is created from; null: it is not. */
+  readonly initial: JsonObject | null | (() => JsonObject | null)
+  readonly ifVersion?: number
+  readonly ifRevision?: string
+  readonly lock?: LockToken
+  /** Length as a message, UTF-16 units. */
+  readonly size: number
+}
+
+/** A submission, decided on a base. */
+export interface Decided<T> {
+  readonly submission: Submission<T>
+  readonly verdict: Verdict
+  /** Its revision, when it is applied. */
+  readonly revision: string | null
+  readonly before: KnownContext
+  readonly after: KnownContext
+  /** With old values; those of a creation lead from `{}`. */
+  readonly changes: readonly Change[]
+  readonly encoded: EncodedChanges
+  /** What its own code threw, or what went wrong in ours; the verdict is a refusal then. */
+  readonly error?: unknown
+}
+
+/** What decisions depend on besides the context. */
+export interface DecideOptions {
+  /** Makes incarnations and revisions: random, of one fixed length. */
+  readonly mint: () => string
+  /** Most bytes of a state; 0: any. */
+  readonly stateBytes: number
+  readonly itemKey: string
+  /** Length of a text as UTF-8. */
+  readonly byteLength: (text: string) => number
+  /** Throws when a commit makes a valid state invalid; `before` is null when it creates the context. */
+  readonly validate?: (before: JsonObject | null, after: JsonObject) => void
+}
+
+/** Longest details and message of a refusal, which its record keeps, UTF-16 units. */
+const detailsSize = 4_096
+const messageSize = 1_024
+
+/** Decides one submission on what is known (P5, P6): what it comes to, and the context after it. */
+export function decide<T>(submission: Submission<T>, at: KnownContext, revision: string, now: number, options: DecideOptions): Decided<T> {
+  const same = (verdict: Verdict): Decided<T> => ({
+    submission,
+    verdict,
+    revision: null,
+    before: at,
+    after: at,
+    changes: [],
+    encoded: noChanges,
+  })
+  const nothing = (): Decided<T> => same({ type: 'nothing', head: at.head })
+  const { operations, remove, incarnation } = submission
+  if (!remove && submission.stream !== null && typeof operations !== 'function' && operations.length === 0) return nothing()
+  try {
+    if (incarnation !== null && incarnation !== '' && incarnation !== at.head.incarnation) throw gone()
+    checkConditions(submission, at)
+    if (remove) return at.state === null ? nothing() : removal(submission, at, revision, now)
+    const base = at.state ?? initialOf(submission)
+    if (base === null) throw gone()
+    const wanted = typeof operations === 'function' ? operations(at.state) : operations
+    const { state, changes } = applyOperations(base, wanted, { itemKey: options.itemKey })
+    if (at.state !== null && state === at.state) return nothing()
+    options.validate?.(at.state, state)
+    return application(
+      submission,
+      at,
+      state,
+      at.state === null ? diff({}, state, { itemKey: options.itemKey }) : changes,
+      revision,
+      now,
+      options,
+    )
+  } catch (error) {
+    return { ...same(refusal(error)), error }
+  }
+}
+
+const initialOf = ({ initial }: Submission<unknown>): JsonObject | null => (typeof initial === 'function' ? initial() : initial)
+
+const gone = (): ContextdError =>
+  new ContextdError('not_found', 'The context is not there, or was deleted. Read it again, and create it if it is still wanted.')
+
+function checkConditions({ ifVersion, ifRevision, lock }: Submission<unknown>, { head }: KnownContext): void {
+  if (ifVersion !== undefined && ifVersion !== head.version) {
+    throw new ContextdError('conflict', `The context is at version ${head.version}, not ${ifVersion}. Read it again and repeat the write.`)
+  }
+  if (ifRevision !== undefined && ifRevision !== head.revision) {
+    throw new ContextdError('conflict', 'The context is no longer at the expected revision. Read it again and repeat the write.')
+  }
+  if (lock !== undefined) throw new ContextdError('locked', `The lock of ${lock.key} is not held. Take it again and repeat the write.`)
+}
+
+function removal<T>(submission: Submission<T>, at: KnownContext, revision: string, now: number): Decided<T> {
+  const head: Head = { incarnation: '', version: 0, revision }
+  const after = absentAt(head, now, submission.author)
+  return { submission, verdict: { type: 'applied', head }, revision, before: at, after, changes: [], encoded: noChanges }
+}
+
+function application<T>(
+  submission: Submission<T>,
+  at: KnownContext,
+  state: JsonObject,
+  changes: readonly Change[],
+  revision: string,
+  now: number,
+  options: DecideOptions,
+): Decided<T> {
+  const created = at.state === null
+  const head: Head = { incarnation: created ? options.mint() : at.head.incarnation, version: at.head.version + 1, revision }
+  const encoded = encodeChanges(changes, options.byteLength)
+  const after: KnownContext = {
+    head,
+    state,
+    createdAt: created ? now : at.createdAt,
+    updatedAt: now,
+    updatedBy: submission.author,
+    stateSize: checkedSize(at, at.stateSize + encoded.growth, state, options),
+    snapshotVersion: at.snapshotVersion,
+    sinceSnapshotSize: at.sinceSnapshotSize,
+  }
+  return { submission, verdict: { type: 'applied', head }, revision, before: at, after, changes, encoded }
+}
+
+/** Refuses a state that is too large, unless it was larger before; measures it only when the estimate is. */
+function checkedSize(at: KnownContext, estimate: number, state: JsonObject, { stateBytes, byteLength }: DecideOptions): number {
+  if (stateBytes === 0 || estimate <= stateBytes) return estimate
+  const size = byteLength(JSON.stringify(state))
+  if (size <= stateBytes || (at.state !== null && size < byteLength(JSON.stringify(at.state)))) return size
+  throw new ContextdError(
+    'too_large',
+    `The context would have ${size} bytes; the limit is ${stateBytes} (stateBytes). Remove something, or split it.`,
+  )
+}
+
+/** The refusal that an error means; one that is not ours is the caller's own, or a fault that would only come again. */
+function refusal(error: unknown): Verdict {
+  if (isContextdError(error) && !error.retryable) {
+    const details = error.details as JsonValue
+    const long = JSON.stringify(details).length > detailsSize
+    return { type: 'refused', code: error.code, message: error.message.slice(0, messageSize), ...(!long && { details }) }
+  }
+  return { type: 'refused', code: 'aborted', message: 'The write could not be computed on the current state.' }
+}

@@ -1,0 +1,100 @@
+import { ContextdError } from '@contextd/protocol'
+import type { ContextDefinition, JsonObject, Limits, SchemaIssue } from '@contextd/protocol'
+import { takeState } from './json-copy.ts'
+
+/** What a definition says about one context. */
+export interface Declared {
+  readonly itemKey: string
+  /** What an absent context begins as; null: nothing is said. */
+  readonly initial: () => JsonObject | null
+  /** Throws `invalid_state` when a commit makes a valid state invalid. */
+  readonly validate?: (before: JsonObject | null, after: JsonObject) => void
+}
+
+const undeclared: Declared = { itemKey: 'id', initial: () => null }
+/** Most issues of a schema that a refusal tells. */
+const mostIssues = 10
+
+/** The definitions of an engine, by the ids that they are for. */
+export class Definitions {
+  readonly #kinds: readonly { readonly matches: (id: string) => boolean; readonly definition: ContextDefinition; readonly schema: Schema }[]
+  readonly #limits: Limits
+
+  constructor(definitions: readonly ContextDefinition[], limits: Limits) {
+    // A whole id before the patterns that it is an instance of.
+    const ordered = definitions.toSorted((a, b) => Number(a.id.includes('*')) - Number(b.id.includes('*')))
+    this.#kinds = ordered.map((definition) => ({ matches: matcher(definition.id), definition, schema: new Schema(definition) }))
+    this.#limits = limits
+  }
+
+  /** What is declared of a context; of several patterns the first that fits counts. */
+  of(contextId: string): Declared {
+    const kind = this.#kinds.find(({ matches }) => matches(contextId))
+    if (!kind) return undeclared
+    const { definition, schema } = kind
+    return {
+      itemKey: definition.itemKey ?? undeclared.itemKey,
+      initial: () => this.#initial(definition, contextId),
+      validate: (before, after) => schema.check(before, after),
+    }
+  }
+
+  #initial({ initial }: ContextDefinition, contextId: string): JsonObject | null {
+    if (initial === undefined) return null
+    const [{ value }] = takeState(typeof initial === 'function' ? (initial as (id: string) => unknown)(contextId) : initial, this.#limits)
+    return value
+  }
+}
+
+function matcher(pattern: string): (id: string) => boolean {
+  if (!pattern.includes('*')) return (id) => id === pattern
+  const expression = new RegExp(`^${pattern.split('*').map(literally).join('.*')}$`)
+  return (id) => expression.test(id)
+}
+
+const literally = (text: string): string => text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`)
+
+/** A definition's schema; states are immutable, so that each is looked at once. */
+class Schema {
+  readonly #definition: ContextDefinition
+  readonly #issues = new WeakMap<JsonObject, readonly SchemaIssue[]>()
+
+  constructor(definition: ContextDefinition) {
+    this.#definition = definition
+  }
+
+  /** Refuses only what makes a valid state invalid, so that a stricter schema does not freeze contexts that are there already. */
+  check(before: JsonObject | null, after: JsonObject): void {
+    const issues = this.#issuesOf(after)
+    if (issues.length === 0 || (before !== null && this.#issuesOf(before).length > 0)) return
+    const { message, path } = issues[0]!
+    const place = path.length > 0 ? ` at ${path.join('.')}` : ''
+    throw new ContextdError('invalid_state', `The schema of ${this.#definition.id} refuses the state${place}: ${message}`, {
+      details: { issues: issues.slice(0, mostIssues) },
+    })
+  }
+
+  #issuesOf(state: JsonObject): readonly SchemaIssue[] {
+    const known = this.#issues.get(state)
+    if (known) return known
+    const issues = issuesOf(this.#definition.state['~standard'].validate(state), this.#definition.id)
+    this.#issues.set(state, issues)
+    return issues
+  }
+}
+
+function issuesOf(result: unknown, id: string): readonly SchemaIssue[] {
+  if (result instanceof Promise) throw new TypeError(`The schema of ${id} is asynchronous. Schemas must be synchronous.`)
+  const issues = typeof result === 'object' && result !== null && 'issues' in result ? result.issues : undefined
+  if (!Array.isArray(issues)) return []
+  return (issues as { readonly message: unknown; readonly path?: readonly unknown[] }[]).map(({ message, path }) => ({
+    message: String(message),
+    path: (path ?? []).map(stepOf),
+  }))
+}
+
+/** A step is a key, or an object that holds it. */
+function stepOf(step: unknown): string | number {
+  const key = typeof step === 'object' && step !== null && 'key' in step ? step.key : step
+  return typeof key === 'number' ? key : String(key)
+}

@@ -1,0 +1,191 @@
+import { applyChanges, revisionOf, unpackChanges } from '@contextd/protocol'
+import type { Change, DeltaFrame, Head, JsonObject } from '@contextd/protocol'
+import { sameHead } from './backends/backend.ts'
+import type { LogEntry } from './backends/backend.ts'
+import type { Decided } from './decide.ts'
+import { composed, deltaOf, forwards } from './history.ts'
+import type { Step } from './history.ts'
+import { absentAt, followsOn } from './known-context.ts'
+import type { KnownContext } from './known-context.ts'
+import type { Logger } from './logger.ts'
+
+/** Who listens to a context in this process. */
+export interface FeedListener {
+  /** `now` is the context right after the delta. */
+  step(step: Step, now: KnownContext): void
+  gone(): void
+}
+
+/** What a feed works with. */
+export interface FeedOptions {
+  readonly contextId: string
+  readonly itemKey: string
+  readonly logger: Logger
+  readonly fresh: () => Promise<KnownContext>
+  readonly log: (after: number) => Promise<readonly LogEntry[]>
+}
+
+/** Changes of one commit up to which old values are looked up in the state rather than in the log. */
+const fewChanges = 64
+
+/**
+ * Tells listeners of this process every commit of a context once and in order, whoever made it: as far as it is told, and from the log where
+ * something was missed. Where the log does not reach back, or the history changed, one delta leads from what was told to what is.
+ */
+export class Feed {
+  readonly listeners = new Set<FeedListener>()
+  readonly #options: FeedOptions
+  /** What the listeners were told last; null: nothing was read yet. */
+  #at: KnownContext | null = null
+  #catching: 'no' | 'reading' | 'again' = 'no'
+
+  constructor(options: FeedOptions) {
+    this.#options = options
+    this.catchUp()
+  }
+
+  /** Commits of this node, as they were stored. */
+  committed(decided: readonly Decided<unknown>[]): void {
+    for (const { revision, before, after, changes, submission } of decided) {
+      if (revision === null) continue
+      // Nothing was read yet: what this commit was based on is where the listeners begin.
+      this.#at ??= before
+      if (this.#catching !== 'no' || !sameHead(this.#at.head, before.head)) return this.catchUp()
+      this.#at = after
+      if (after.state === null) this.#tell((listener) => listener.gone())
+      else {
+        const { version } = after.head
+        const delta = deltaOf(this.#options.contextId, {
+          version,
+          revision,
+          committedAt: after.updatedAt,
+          author: submission.author,
+          changes: [...changes],
+        })
+        this.#tellStep({ delta, before: before.state ?? {}, after: after.state }, after)
+      }
+    }
+  }
+
+  /** What the store publishes: a `d` or an `h` frame. */
+  published(message: string): void {
+    try {
+      const [event, frame] = JSON.parse(message) as ['d', DeltaFrame] | ['h', unknown]
+      if (event === 'd' && this.#follow(frame)) return
+    } catch (error) {
+      this.#options.logger.warn({ contextId: this.#options.contextId, error }, 'a publication could not be read')
+    }
+    this.catchUp()
+  }
+
+  /** The stored head. */
+  head(head: Head): void {
+    if (this.#at === null || !sameHead(this.#at.head, head)) this.catchUp()
+  }
+
+  /** Reads what may have been missed. */
+  catchUp(): void {
+    if (this.#catching !== 'no') this.#catching = 'again'
+    else void this.#catchUp()
+  }
+
+  /** Tells a frame that follows on what was told; false: something is missing, or it leads elsewhere. */
+  #follow([contextId, incarnation, baseVersion, baseRevision, batch, committedAt, authors, commits]: DeltaFrame): boolean {
+    const at = this.#at
+    if (at === null || this.#catching !== 'no') return false
+    if (at.head.incarnation === incarnation && at.head.version >= baseVersion + commits.length) return true
+    // An absent context has no incarnation; the frame names the one that its first commit began.
+    if (!sameHead(at.head, { incarnation: baseVersion === 0 ? '' : incarnation, version: baseVersion, revision: baseRevision }))
+      return false
+    const unpacked = commits.map(([author, , packed]) => ({ author: authors[author], changes: unpackChanges(packed) }))
+    if (unpacked.some(({ author, changes }) => author === undefined || changes.length > fewChanges)) return false
+    let known = at
+    unpacked.forEach(({ author, changes: bare }, index) => {
+      const [userId, actor] = author!
+      const before = known.state ?? {}
+      const { state, changes } = withOldValues(before, bare)
+      const head = { incarnation, version: baseVersion + index + 1, revision: revisionOf(batch, index) }
+      const updatedBy = { userId, actor }
+      known = { ...known, head, state, updatedAt: committedAt, updatedBy, createdAt: known.state === null ? committedAt : known.createdAt }
+      this.#at = known
+      this.#tellStep({ delta: deltaOf(contextId, { ...head, committedAt, author: updatedBy, changes }), before, after: state }, known)
+    })
+    return true
+  }
+
+  async #catchUp(): Promise<void> {
+    do {
+      this.#catching = 'reading'
+      try {
+        await this.#read()
+      } catch (error) {
+        // The next beacon, commit or publication tries again.
+        this.#options.logger.warn({ contextId: this.#options.contextId, error }, 'a subscription could not be brought to head')
+      }
+    } while ((this.#catching as string) === 'again')
+    this.#catching = 'no'
+  }
+
+  async #read(): Promise<void> {
+    const { contextId, fresh, log } = this.#options
+    const now = await fresh()
+    const at = this.#at
+    if (at === null || sameHead(at.head, now.head)) {
+      this.#at = now
+      return
+    }
+    const oneLife = at.state === null || at.head.incarnation === now.head.incarnation
+    const read = now.state !== null && oneLife && now.head.version > at.head.version ? await log(at.head.version) : []
+    const entries = read.slice(0, now.head.version - at.head.version)
+    const last = entries.at(-1)
+    this.#at = now
+    if (last?.revision === now.head.revision && followsOn(at.head, entries)) return this.#tellAll(at, now, entries)
+    if (at.state !== null && (now.state === null || !oneLife)) this.#tell((listener) => listener.gone())
+    if (now.state === null) return
+    const from = oneLife && at.state !== null ? at : absentAt(now.head, 0, now.updatedBy)
+    const step = composed(contextId, from.state === null ? 0 : from.head.version, from.state ?? {}, now, this.#options.itemKey)
+    this.#tellStep(step, now)
+  }
+
+  #tellAll(at: KnownContext, now: KnownContext, entries: readonly LogEntry[]): void {
+    for (const step of forwards(this.#options.contextId, at.state ?? {}, entries)) {
+      const { version, revision, committedAt, author } = step.delta
+      const head = { incarnation: now.head.incarnation, version, revision }
+      this.#tellStep(
+        step,
+        version === now.head.version ? now : { ...now, head, state: step.after, updatedAt: committedAt, updatedBy: author },
+      )
+    }
+  }
+
+  #tellStep(step: Step, now: KnownContext): void {
+    this.#tell((listener) => listener.step(step, now))
+  }
+
+  #tell(tell: (listener: FeedListener) => void): void {
+    for (const listener of new Set(this.listeners)) {
+      try {
+        if (this.listeners.has(listener)) tell(listener)
+      } catch (error) {
+        this.#options.logger.error({ contextId: this.#options.contextId, error }, 'a subscriber failed')
+      }
+    }
+  }
+}
+
+/** Applies changes that came without old values, and looks these up on the way. */
+function withOldValues(state: JsonObject, bare: readonly Change[]): { state: JsonObject; changes: Change[] } {
+  let after = state
+  const changes = bare.map((change) => {
+    const oldValue = change.action === 'added' ? undefined : valueAt(after, change.path)
+    after = applyChanges(after, [change])
+    return oldValue === undefined ? change : { ...change, oldValue }
+  })
+  return { state: after, changes }
+}
+
+function valueAt(state: JsonObject, path: Change['path']): Change['oldValue'] {
+  let value: unknown = state
+  for (const step of path) value = (value as { [step: string | number]: unknown } | undefined)?.[step as string | number]
+  return value as Change['oldValue']
+}

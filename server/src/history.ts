@@ -1,0 +1,55 @@
+import { applyChanges, diff, invert } from '@contextd/protocol'
+import type { Delta, JsonObject } from '@contextd/protocol'
+import type { LogEntry } from './backends/backend.ts'
+import type { KnownContext } from './known-context.ts'
+import { decodeLogEntry } from './log-entry.ts'
+import type { LoggedCommit } from './log-entry.ts'
+
+/** A delta with the states at both its ends. */
+export interface Step {
+  readonly delta: Delta
+  readonly before: JsonObject
+  readonly after: JsonObject
+}
+
+/** The delta of one commit. */
+export function deltaOf(
+  contextId: string,
+  { version, revision, committedAt, author, changes }: Omit<LoggedCommit, 'baseRevision' | 'seq'>,
+): Delta {
+  return { contextId, baseVersion: version - 1, version, revision, changes, committedAt, author }
+}
+
+/** The delta of nothing: from a version to the same. */
+export function emptyDelta(contextId: string, { head, updatedAt, updatedBy }: KnownContext): Delta {
+  const { version, revision } = head
+  return { contextId, baseVersion: version, version, revision, changes: [], committedAt: updatedAt, author: updatedBy }
+}
+
+/** Goes back from a state through the entries that led to it, newest first. */
+export function* backwards(contextId: string, state: JsonObject, entries: readonly LogEntry[]): Generator<Step> {
+  let after = state
+  for (const { text } of entries.toReversed()) {
+    const commit = decodeLogEntry(text)
+    const before = applyChanges(after, invert(commit.changes))
+    yield { delta: deltaOf(contextId, commit), before, after }
+    after = before
+  }
+}
+
+/** Goes on from a state by entries. */
+export function* forwards(contextId: string, state: JsonObject, entries: readonly LogEntry[]): Generator<Step> {
+  let before = state
+  for (const { text } of entries) {
+    const commit = decodeLogEntry(text)
+    const after = applyChanges(before, commit.changes)
+    yield { delta: deltaOf(contextId, commit), before, after }
+    before = after
+  }
+}
+
+/** One delta from a state at an earlier version to a context as it is now. */
+export function composed(contextId: string, baseVersion: number, before: JsonObject, now: KnownContext, itemKey: string): Step {
+  const after = now.state!
+  return { delta: { ...emptyDelta(contextId, now), baseVersion, changes: diff(before, after, { itemKey }) }, before, after }
+}

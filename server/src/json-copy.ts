@@ -1,0 +1,97 @@
+import { assertJson, checkOperations, checkState, deepestNesting } from '@contextd/protocol'
+import type { JsonObject, JsonValue, Limits } from '@contextd/protocol'
+
+/** Tells an object that may be JSON: not a list, and of no class. */
+function isPlain(value: object): value is { [key: string]: unknown } {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
+/**
+ * Copies what a caller handed in, so that nothing that it does to it later reaches a context. What is not JSON stays as it is, for the checks
+ * to find.
+ *
+ * @param undefinedKeys what becomes of keys whose value is undefined
+ */
+export function copyJson(value: unknown, undefinedKeys: 'keep' | 'omit' = 'keep', depth: number = deepestNesting + 1): unknown {
+  if (typeof value !== 'object' || value === null || depth === 0) return value
+  // By `map`, the holes of a list would stay holes.
+  if (Array.isArray(value)) return Array.from(value, (item) => copyJson(item, undefinedKeys, depth - 1))
+  if (!isPlain(value)) return value
+  const copy: { [key: string]: unknown } = {}
+  for (const key of Object.keys(value)) {
+    const child = copyJson(value[key], undefinedKeys, depth - 1)
+    if (child === undefined && undefinedKeys === 'omit') continue
+    if (key === '__proto__') Object.defineProperty(copy, key, { value: child, enumerable: true })
+    else copy[key] = child
+  }
+  return copy
+}
+
+/**
+ * Copies a whole state that the program itself made, as the operation that sets it.
+ * @throws {ContextdError} `invalid_state` – it is no object · `invalid_operation` – it is nested too deep
+ * @throws {TypeError} it holds what is not JSON
+ */
+export function takeState(state: unknown, limits: Pick<Limits, 'depth' | 'operations'>): [{ type: 'set'; path: []; value: JsonObject }] {
+  const value = copyJson(state) as JsonObject
+  if (!isObject(value)) checkState(value, limits)
+  return taken({ type: 'set', path: [], value }, 'state', limits)
+}
+
+/**
+ * Copies a patch that the program itself made, as the operation that merges it; keys that are undefined are not mentioned.
+ * @throws {ContextdError} `invalid_operation` – it is nested too deep
+ * @throws {TypeError} it is no object, or holds what is not JSON
+ */
+export function takePatch(patch: unknown, limits: Pick<Limits, 'depth' | 'operations'>): [{ type: 'merge'; path: []; value: JsonObject }] {
+  const value = copyJson(patch, 'omit') as JsonObject
+  if (!isObject(value)) throw new TypeError('update takes a patch: an object with the keys to change. To replace the whole state use set.')
+  return taken({ type: 'merge', path: [], value }, 'patch', limits)
+}
+
+function taken<O extends { readonly type: 'set' | 'merge'; readonly value: JsonObject }>(
+  operation: O,
+  name: string,
+  limits: Pick<Limits, 'depth' | 'operations'>,
+): [O] {
+  try {
+    checkOperations([operation], limits)
+  } catch (error) {
+    // What no JSON could hold is a mistake of the program; too deep is a limit.
+    assertJson(operation.value, [name], deepestNesting)
+    throw error
+  }
+  return [operation]
+}
+
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** Freezes a value and all in it; parts that are frozen already are not looked into. */
+export function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
+  for (const child of Array.isArray(value) ? value : Object.values(value)) frozen(child)
+  return Object.freeze(value)
+}
+
+/**
+ * Copies what is new in `next`, and leaves out keys whose value is undefined; parts that are the very same at the same place as in
+ * `previous` are kept.
+ */
+export function copyNew(previous: JsonValue | undefined, next: unknown, depth: number = deepestNesting + 1): unknown {
+  if (next === previous || typeof next !== 'object' || next === null || depth === 0) return next
+  if (Array.isArray(next)) {
+    const old = Array.isArray(previous) ? previous : []
+    return Array.from(next, (item, index) => copyNew(old[index], item, depth - 1))
+  }
+  if (!isPlain(next)) return next
+  const old: JsonObject = typeof previous === 'object' && previous !== null && !Array.isArray(previous) ? previous : {}
+  const copy: { [key: string]: unknown } = {}
+  for (const key of Object.keys(next)) {
+    const child = copyNew(Object.hasOwn(old, key) ? old[key] : undefined, next[key], depth - 1)
+    if (child === undefined) continue
+    if (key === '__proto__') Object.defineProperty(copy, key, { value: child, enumerable: true })
+    else copy[key] = child
+  }
+  return copy
+}

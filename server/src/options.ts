@@ -1,0 +1,147 @@
+import { defaultLimits, formats } from '@contextd/protocol'
+import type { Change, ContextDefinition, DeltaFormat, JsonPatchOperation, Limits, VerboseDelta } from '@contextd/protocol'
+import type { Backend, ContextBackend } from './backends/backend.ts'
+import { memoryBackend } from './backends/memory.ts'
+import { systemClock } from './clock.ts'
+import type { Clock } from './clock.ts'
+import { silentLogger } from './logger.ts'
+import type { Logger } from './logger.ts'
+
+/** The built-in formats of deltas, and what each makes of the changes. */
+export interface DeltaFormats {
+  verbose: VerboseDelta
+  changes: Change[]
+  jsonPatch: JsonPatchOperation[]
+}
+/** What `createContexts` takes. */
+export interface ContextsOptions<
+  F extends keyof DeltaFormats | DeltaFormat<unknown> = 'verbose',
+  D extends readonly ContextDefinition[] = [],
+> {
+  /** Default `memoryBackend()`. */
+  backend?: Backend
+  /** Shape of the deltas in answers and to subscribers: a built-in format, or a function of your own. Default `'verbose'`. */
+  deltaFormat?: F
+  /** Default the system's. */
+  clock?: Clock
+  /** Age from which deltas are pruned, ms. Default 24 h. */
+  deltaTtlMs?: number
+  /** Most versions that the log keeps and that `sync` answers as a delta. Default: unset. */
+  deltaThreshold?: number
+  /** Time that a session's records are kept after its last use, ms. Default 7 d. */
+  sessionTtlMs?: number
+  /** What is known of kinds of contexts: their schema, what they begin as, the key of their list items. */
+  contexts?: D
+  limits?: Partial<Limits>
+  logger?: Logger
+}
+
+/** Options with their defaults, checked. */
+export interface Settings {
+  readonly backend: ContextBackend
+  readonly format: DeltaFormat<unknown>
+  readonly clock: Clock
+  readonly deltaTtlMs: number
+  /** 0: unset. */
+  readonly deltaThreshold: number
+  readonly sessionTtlMs: number
+  readonly contexts: readonly ContextDefinition[]
+  readonly limits: Limits
+  readonly logger: Logger
+}
+
+const dayMs = 86_400_000
+const names: ReadonlySet<string> = new Set<keyof ContextsOptions>([
+  'backend',
+  'deltaFormat',
+  'clock',
+  'deltaTtlMs',
+  'deltaThreshold',
+  'sessionTtlMs',
+  'contexts',
+  'limits',
+  'logger',
+])
+
+/** Fills in the defaults. @throws {TypeError} an option is malformed, or unknown */
+export function settingsOf(options: ContextsOptions<keyof DeltaFormats | DeltaFormat<unknown>, readonly ContextDefinition[]>): Settings {
+  if (typeof options !== 'object' || options === null) throw new TypeError('createContexts takes an object: { backend, … }')
+  for (const name of Object.keys(options)) {
+    if (!names.has(name)) throw new TypeError(`createContexts has no option ${name}; it has ${[...names].join(', ')}`)
+  }
+  const { deltaTtlMs, deltaThreshold, sessionTtlMs } = options
+  return {
+    backend: backendOf(options.backend),
+    format: formatOf(options.deltaFormat),
+    clock: clockOf(options.clock),
+    deltaTtlMs: wholeOf('deltaTtlMs', deltaTtlMs, 0) ?? dayMs,
+    deltaThreshold: wholeOf('deltaThreshold', deltaThreshold, 1) ?? 0,
+    sessionTtlMs: wholeOf('sessionTtlMs', sessionTtlMs, 1) ?? 7 * dayMs,
+    contexts: definitionsOf(options.contexts),
+    limits: limitsOf(options.limits),
+    logger: loggerOf(options.logger),
+  }
+}
+
+const isObject = (value: unknown): value is { readonly [key: string]: unknown } =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** The limits with their defaults. @throws {TypeError} one is malformed, or unknown */
+export function limitsOf(limits: Partial<Limits> | undefined): Limits {
+  if (limits === undefined) return defaultLimits
+  if (typeof limits !== 'object' || limits === null) throw new TypeError('limits must be an object: { stateBytes: 1_048_576, … }')
+  const set: Partial<Limits> = {}
+  for (const [name, value] of Object.entries(limits) as [keyof Limits, unknown][]) {
+    if (!Object.hasOwn(defaultLimits, name)) {
+      throw new TypeError(`there is no limit ${name}; there are ${Object.keys(defaultLimits).join(', ')}`)
+    }
+    const whole = wholeOf(`the limit ${name}`, value, 0)
+    if (whole !== undefined) set[name] = whole
+  }
+  return { ...defaultLimits, ...set }
+}
+
+/** @throws {TypeError} it is neither undefined nor a whole number of at least `least` */
+export function wholeOf(name: string, value: unknown, least: number): number | undefined {
+  if (value === undefined) return undefined
+  if (Number.isSafeInteger(value) && (value as number) >= least) return value as number
+  throw new TypeError(`${name} must be a whole number of at least ${least}`)
+}
+
+const methods = ['open', 'commit', 'sync', 'load', 'log', 'heads', 'list', 'close'] as const satisfies readonly (keyof ContextBackend)[]
+
+function backendOf(backend: unknown = memoryBackend()): ContextBackend {
+  if (isObject(backend) && methods.every((method) => typeof backend[method] === 'function')) return backend as unknown as ContextBackend
+  throw new TypeError("backend must be a backend: memoryBackend(), openBackend('sqlite:contextd.db'), …")
+}
+
+function formatOf(format: unknown = 'verbose'): DeltaFormat<unknown> {
+  if (typeof format === 'function') return format as DeltaFormat<unknown>
+  if (typeof format === 'string' && Object.hasOwn(formats, format)) return formats[format as keyof DeltaFormats]
+  throw new TypeError(`deltaFormat must be ${Object.keys(formats).join(', ')} or a function (delta, { before, after }) => changes`)
+}
+
+function clockOf(clock: unknown = systemClock): Clock {
+  if (!isObject(clock) || typeof clock['now'] !== 'function') throw new TypeError('clock must be an object with a function now')
+  const given = clock as unknown as Clock
+  // Times travel and are stored as whole numbers.
+  return { now: () => Math.max(0, Math.trunc(given.now())) }
+}
+
+function loggerOf(logger: unknown = silentLogger): Logger {
+  const levels = ['debug', 'info', 'warn', 'error'] as const
+  if (isObject(logger) && levels.every((level) => typeof logger[level] === 'function')) return logger as unknown as Logger
+  throw new TypeError('logger must have the functions debug, info, warn and error')
+}
+
+function definitionsOf(contexts: unknown = []): readonly ContextDefinition[] {
+  if (!Array.isArray(contexts)) throw new TypeError('contexts must be a list of what defineContext() returns')
+  for (const definition of contexts as unknown[]) {
+    if (!isObject(definition) || typeof definition['id'] !== 'string' || !isObject(definition['state'])) {
+      // A schema may be a function too.
+      if (isObject(definition) && typeof definition['id'] === 'string' && typeof definition['state'] === 'function') continue
+      throw new TypeError('contexts must be a list of what defineContext() returns')
+    }
+  }
+  return contexts as ContextDefinition[]
+}

@@ -1,0 +1,50 @@
+import type { Head } from '@contextd/protocol'
+import type { User } from './authorize.ts'
+import type { KnownHead, WriteOptions } from './contexts-types.ts'
+import { wholeOf } from './options.ts'
+
+const longestUserId = 256
+
+/** @throws {TypeError} it is no object, or holds something else than these options */
+export function checkOptions(call: string, options: unknown, names: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new TypeError(`${call}: the options must be an object: { ${names.join(', ')} }`)
+  }
+  for (const name of Object.keys(options)) {
+    if (!names.includes(name)) throw new TypeError(`${call} has no option ${name}; it has ${names.join(', ')}`)
+  }
+}
+
+/** The conditions of a write, and on whose behalf it is. @throws {TypeError} one is malformed */
+export function checkWriteOptions({ ifVersion, ifRevision, user }: Omit<WriteOptions, 'initial'>): {
+  readonly conditions: Pick<WriteOptions, 'ifVersion' | 'ifRevision'>
+  readonly user: User | null
+} {
+  wholeOf('ifVersion', ifVersion, 0)
+  if (ifRevision !== undefined && typeof ifRevision !== 'string')
+    throw new TypeError('ifRevision must be the revision of a context, a string')
+  if (user !== undefined) checkUser(user)
+  return {
+    conditions: { ...(ifVersion !== undefined && { ifVersion }), ...(ifRevision !== undefined && { ifRevision }) },
+    user: user ?? null,
+  }
+}
+
+function checkUser(user: unknown): void {
+  const id = typeof user === 'object' && user !== null && 'id' in user ? user.id : undefined
+  if (typeof id !== 'string') throw new TypeError('user must be an object with an id, a string')
+  if (id.length > longestUserId) throw new TypeError(`user.id must have at most ${longestUserId} characters`)
+}
+
+/** Where a caller's copy stands, as a partial head. @throws {TypeError} it is neither a version nor a head */
+export function checkSince(since: number | KnownHead): { readonly version: number } & Partial<Head> {
+  if (typeof since !== 'object' || since === null) {
+    if (Number.isSafeInteger(since) && since >= 0) return { version: since }
+    throw new TypeError('sync takes a version (a whole number from 0), a head ({ version, revision }), or null for everything')
+  }
+  const { version, revision, incarnation } = since
+  if (!Number.isSafeInteger(version) || version < 0) throw new TypeError('the version of a head must be a whole number from 0')
+  if (typeof revision !== 'string') throw new TypeError('the revision of a head must be a string')
+  if (incarnation !== undefined && typeof incarnation !== 'string') throw new TypeError('the incarnation of a head must be a string')
+  return { version, revision, ...(incarnation !== undefined && { incarnation }) }
+}
