@@ -27,7 +27,7 @@ export type {
   VerboseChange,
   VerboseDelta,
 } from '@contextd/protocol'
-export type { User } from './authorize.ts'
+export type { Action, Handshake, User } from './authorize.ts'
 export type { Backend } from './backends/backend.ts'
 export { memoryBackend } from './backends/memory.ts'
 export { openBackend } from './backends/open-backend.ts'
@@ -36,3 +36,6 @@ export { createContexts } from './contexts.ts'
 export type { Contexts, EngineState, KnownHead, ListOptions, WriteOptions, WriteResult } from './contexts.ts'
 export type { Logger } from './logger.ts'
 export type { ContextsOptions, DeltaFormats } from './options.ts'
+export { createServer } from './server.ts'
+export type { Server } from './server.ts'
+export type { ServerOptions } from './server-options.ts'

@@ -160,6 +160,7 @@ function submit(frame: Frame, grants: Grants): void {
     node.engine.submit(contextId, {
       ...wantedBy(frame, commit, grants),
       ...(commit.lock && { lock: commit.lock }),
+      ...(commit.ifVersion !== undefined && { ifVersion: commit.ifVersion }),
       source: session.streamKey,
       stream: { key: session.streamKey, mintedAt: session.mintedAt, epoch, seq: commit.seq, settled },
       author: { userId, actor: session.actor },

@@ -33,7 +33,7 @@ export class Connection implements NodeConnection {
     this.socket = socket
     this.user = user
     this.#verdicts = new VerdictOutbox((frame) => this.socket.emit('v', frame))
-    watchSendBuffer(socket, node.limits.socketBufferBytes, {
+    watchSendBuffer(socket.conn, node.limits.socketBufferBytes, {
       behind: () => this.#mute(),
       drained: () => void this.#rejoin(),
       hopeless: () => this.cut(),
@@ -144,6 +144,14 @@ export class Connection implements NodeConnection {
   cut(): void {
     this.closed = true
     this.socket.conn.close()
+  }
+
+  /** Cuts a client off for what it sent: it is told that the server did this, so that it does not send the same again for ever. */
+  reject(): void {
+    if (this.closed) return
+    this.closed = true
+    this.node.counts.undecodable += 1
+    this.socket.disconnect(true)
   }
 
   #mute(): void {

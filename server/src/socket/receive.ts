@@ -71,9 +71,8 @@ function request(connection: Connection, event: string, payload: unknown, last: 
 }
 
 function undecodable(connection: Connection, error: unknown): void {
-  connection.node.counts.undecodable += 1
   const { logger } = connection.node.engine
   if (error instanceof DecodeError) logger.debug({ at: error.at }, 'a frame that cannot be decoded; its socket is closed')
   else logger.error({ error }, 'a frame failed; its socket is closed')
-  connection.cut()
+  connection.reject()
 }

@@ -1,12 +1,10 @@
-import type { Socket } from 'socket.io'
-
 /** How often a socket that was too far behind is looked at, ms. */
 const lookEveryMs = 50
 /** Above so many times the limit a socket is closed: what it asks for adds to what it does not read. */
 const hopeless = 32
 
-/** What is used of an Engine.IO connection: public, but for the WebSocket, whose buffer cannot be seen otherwise. */
-interface Wire {
+/** What is used of a socket's Engine.IO connection: public, but for the WebSocket, whose buffer cannot be seen otherwise. */
+export interface Wire {
   readonly readyState: string
   readonly transport: {
     readonly writable: boolean
@@ -27,8 +25,8 @@ export interface SendBufferEvents {
 }
 
 /** Tells when a socket falls behind and when it has caught up; `limit` in bytes, 0: any. */
-export function watchSendBuffer(socket: Socket, limit: number, events: SendBufferEvents): void {
-  if (limit > 0) void new SendBuffer(socket.conn, limit, events)
+export function watchSendBuffer(wire: Wire, limit: number, events: SendBufferEvents): void {
+  if (limit > 0) void new SendBuffer(wire, limit, events)
 }
 
 /** One that is behind is not read from either, so that it cannot ask for more; if it never reads, the heartbeat ends it. */

@@ -1,0 +1,186 @@
+import { execFileSync, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { connected } from '../../support/served.ts'
+import { setTo } from '../../support/wire-client.ts'
+import { startRedisServer } from '../testing/redis-server.ts'
+
+const at = (file: string): string => fileURLToPath(new URL(`../../../${file}`, import.meta.url))
+const main = at('server/dist/cli/main.js')
+let folder: string
+beforeAll(() => {
+  // Node 20 runs no TypeScript: the command is what was compiled, and it is compiled from these very sources.
+  execFileSync(process.execPath, [at('node_modules/typescript/bin/tsc'), '-b', at('server')], { stdio: 'inherit' })
+  folder = mkdtempSync(path.join(tmpdir(), 'contextd-cli-'))
+}, 60_000)
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+interface Run {
+  readonly child: ChildProcess
+  readonly out: () => string
+  readonly err: () => string
+  /** The exit code. */
+  readonly ended: Promise<number | null>
+}
+
+function run(...args: string[]): Run {
+  const child = spawn(process.execPath, [main, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
+  let [out, err] = ['', '']
+  child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
+  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()))
+  onTestFinished(() => void child.kill('SIGKILL'))
+  return { child, out: () => out, err: () => err, ended: once(child, 'close').then(([code]) => code as number | null) }
+}
+
+/** Starts a server and gives its URL. */
+async function started(...args: string[]): Promise<Run & { url: string }> {
+  const running = run('serve', '--port', '0', ...args)
+  const url = await new Promise<string>((resolve, reject) => {
+    const look = (): void => {
+      const found = /http:\/\/\S+/.exec(running.out())
+      if (found) resolve(found[0])
+    }
+    running.child.stdout!.on('data', look)
+    void running.ended.then((code) => reject(new Error(`ended with ${code}: ${running.err()}`)))
+  })
+  return { ...running, url }
+}
+
+/** That it ended with one line that says why, without a stack and without the secret. */
+async function expectRefused({ ended, out, err }: Run, code: number, line: RegExp, secret = 's3cret'): Promise<void> {
+  expect(await ended).toBe(code)
+  expect(out()).toBe('')
+  expect(err()).toMatch(line)
+  expect(err()).not.toMatch(/^\s+at /m)
+  expect(err()).not.toContain(secret)
+  // Misuse is followed by the usage, at most.
+  expect(
+    err()
+      .replace(/\nUsage: .*/s, '')
+      .trimEnd()
+      .split('\n'),
+  ).toHaveLength(1)
+}
+
+test('it serves from a file in its folder, says where in one line, and ends with 0 on SIGTERM', async () => {
+  const { url, child, ended, out, err } = await started()
+  const session = await (await connected(url)).attach()
+  session.write('c', '', [[setTo('n', 1)]])
+  expect(await session.outcome('c', 1)).toMatchObject({ type: 'applied' })
+  child.kill('SIGTERM')
+  expect(await ended).toBe(0)
+  expect(out()).toBe(`contextd is ready at ${url}\n`)
+  expect(err()).toBe('')
+
+  const again = await started('--store', 'sqlite:contextd.db')
+  expect(await (await (await connected(again.url)).attach()).sync('c')).toMatchObject({ answer: { type: 'full', state: { n: 1 } } })
+})
+
+test('it ends with 0 on SIGINT as well, with clients connected', async () => {
+  const { url, child, ended } = await started('--store', 'memory:')
+  const client = await connected(url)
+  const gone = client.ended()
+  child.kill('SIGINT')
+  expect(await ended).toBe(0)
+  expect(await gone).toBe('transport close')
+  expect(client.frames.bye).toHaveLength(1)
+})
+
+test('F26: 50 commits in flight at a SIGTERM are answered, and what was told applied is stored', async () => {
+  const { url, child, ended } = await started('--store', 'sqlite:drain.db')
+  const session = await (await connected(url)).attach()
+  await session.sync('c')
+  for (let n = 1; n <= 50; n += 1) session.write('c', '', [[setTo(`k${n}`, n)]])
+  await session.client.until(() => session.seen('c').length > 0)
+  child.kill('SIGTERM')
+  expect(await ended).toBe(0)
+  const held = session.told('c').filter(([, { type }]) => type === 'held')
+  const applied = new Set([...session.seen('c'), ...session.told('c').flatMap(([seq, { type }]) => (type === 'applied' ? [seq] : []))])
+  expect(applied.size + held.length).toBe(50)
+
+  const again = await started('--store', 'sqlite:drain.db')
+  const { answer } = await (await (await connected(again.url)).attach()).sync('c')
+  expect(answer).toMatchObject({ type: 'full', head: { version: applied.size } })
+})
+
+test('limits and origins are those of the command line', async () => {
+  const { url } = await started('--store', 'memory:', '--limit', 'sessionsPerSocket=1', '--cors', 'https://good.example')
+  const client = await connected(url, {}, { extraHeaders: { origin: 'https://good.example' } })
+  await client.attach()
+  expect(await client.call('attach', { session: null })).toMatchObject({ error: { code: 'rate_limited' } })
+  await expect(connected(url, {}, { extraHeaders: { origin: 'https://evil.example' } })).rejects.toThrow('websocket error')
+})
+
+test('help is printed, and is no failure', async () => {
+  const { ended, out, err } = run('--help')
+  expect(await ended).toBe(0)
+  expect(out()).toContain('Usage: contextd')
+  expect(err()).toBe('')
+})
+
+test('what it does not understand is misuse, with the usage', async () => {
+  await expectRefused(run('--colour'), 2, /^contextd: Unknown option '--colour'\n\nUsage: contextd/)
+  await expectRefused(run('dance'), 2, /^contextd: unknown command: dance\n\nUsage/)
+  await expectRefused(run('--limit', 'speed=1'), 2, /^contextd: --limit: there is no limit speed/)
+})
+
+test('options that do not go together are misuse', async () => {
+  await expectRefused(run('--store', 'memory:', '--host', '0.0.0.0'), 2, /^contextd: On 0\.0\.0\.0 others can connect/)
+  await expectRefused(run('--store', 'mongodb://user:s3cret@host'), 2, /^contextd: .*memory:, sqlite:FILE, redis:/)
+  await expectRefused(run('--store', 'memory:', '--cors', '*'), 2, /^contextd: cors\.origin/)
+})
+
+test('a port in use is one clear line', async () => {
+  const taken = createServer().listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  onTestFinished(() => void taken.close())
+  const { port } = taken.address() as AddressInfo
+  await expectRefused(
+    run('--store', 'memory:', '--port', String(port)),
+    1,
+    new RegExp(`^contextd: port ${port} on 127\\.0\\.0\\.1 is in use`),
+  )
+})
+
+test('an unreadable SQLite file is one clear line', async () => {
+  writeFileSync(path.join(folder, 'text.db'), 'this is no database, but it is long enough to be looked at as one '.repeat(20))
+  await expectRefused(run('--store', 'sqlite:text.db'), 1, /^contextd: .*text\.db/)
+  await expectRefused(run('--store', 'sqlite:missing/folder/x.db'), 1, /^contextd: .*x\.db/)
+  await expectRefused(run('--store', `sqlite:${folder}`), 1, /^contextd: /)
+})
+
+test('a wrong Redis password is one clear line that does not repeat it', async () => {
+  const redis = await startRedisServer({ password: 'right' })
+  onTestFinished(() => redis.stop())
+  const host = new URL(redis.url).host
+  await expectRefused(run('--store', `redis://:s3cret@${host}`), 1, /^contextd: .*password/i)
+  await expectRefused(run('--store', `redis://${host}`), 1, /^contextd: .*password/i)
+})
+
+test('a Redis that is not there is one clear line', async () => {
+  await expectRefused(run('--store', 'redis://user:s3cret@127.0.0.1:1'), 1, /^contextd: .*127\.0\.0\.1:1/)
+})
+
+test('a Redis older than 7 is one clear line', async () => {
+  // No such server can be had here: this one answers as one of version 6 does.
+  const old = createServer((socket) => {
+    socket.on('data', (chunk) => {
+      for (const command of chunk.toString().split('*').slice(1)) {
+        const name = command.split('\r\n')[2]?.toLowerCase() ?? ''
+        const info = '# Server\r\nredis_version:6.2.14\r\nredis_mode:standalone\r\nloading:0\r\nrole:master\r\n'
+        socket.write(name === 'info' ? `$${info.length}\r\n${info}\r\n` : name === 'hello' ? '-ERR unknown command\r\n' : '+OK\r\n')
+      }
+    })
+    socket.on('error', () => {})
+  }).listen(0, '127.0.0.1')
+  await once(old, 'listening')
+  onTestFinished(() => void old.close())
+  await expectRefused(run('--store', `redis://127.0.0.1:${(old.address() as AddressInfo).port}`), 1, /^contextd: .*Redis.*7/)
+})

@@ -1,0 +1,51 @@
+import { openBackend } from '../backends/open-backend.ts'
+import { createContexts } from '../contexts.ts'
+import type { Logger } from '../logger.ts'
+import { createServer } from '../server.ts'
+import type { ServeOptions } from './options.ts'
+
+/** How long commits in flight may take when the process is asked to end, and how long everything may take, ms. */
+const drainMs = 5_000
+const endMs = 9_000
+
+/** A server that runs in this process. */
+export interface Serving {
+  readonly url: string
+  /** Sends everybody away, finishes what is in flight, and gives the store back. */
+  end(): Promise<void>
+}
+
+/** Starts a server. @throws what keeps it from starting; nothing is left open then */
+export async function serve({ port, host, store, anonymous, origins, limits }: ServeOptions, logger: Logger): Promise<Serving> {
+  const contexts = createContexts({ backend: openBackend(store), limits, logger })
+  try {
+    const server = createServer({ contexts, cors: { origin: origins }, anonymous })
+    await server.listen({ port, host })
+    return {
+      url: server.url!,
+      end: async () => {
+        await server.close({ drainMs })
+        await contexts.close()
+      },
+    }
+  } catch (error) {
+    await contexts.close().catch(() => {})
+    throw error
+  }
+}
+
+/** Ends the process on SIGTERM and SIGINT: 0 when all was answered, 1 when it took too long; at a second signal at once. */
+export function endOnSignals(serving: Serving): void {
+  let asked = false
+  const end = (): void => {
+    if (asked) process.exit(1)
+    asked = true
+    setTimeout(() => process.exit(1), endMs).unref()
+    serving.end().then(
+      () => process.exit(0),
+      () => process.exit(1),
+    )
+  }
+  process.on('SIGTERM', end)
+  process.on('SIGINT', end)
+}

@@ -1,0 +1,74 @@
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
+
+/**
+ * What becomes of what arrives: `pass` · `drop replies`: requests go on, answers do not · `swallow`: nothing goes on either way, connections stay open ·
+ * `refuse`: new connections are closed at once, those there are pass.
+ */
+export type ProxyMode = 'pass' | 'drop replies' | 'swallow' | 'refuse'
+
+/** A TCP proxy on 127.0.0.1 between a client and a server, that can go wrong in the ways of a network. */
+export class FaultyProxy {
+  mode: ProxyMode = 'pass'
+  /** Bytes that came in from clients. */
+  received = 0
+  readonly #server: Server
+  readonly #pairs = new Set<readonly [near: Socket, far: Socket]>()
+
+  private constructor(targetPort: number) {
+    this.#server = createServer((near) => {
+      if (this.mode === 'refuse') {
+        near.destroy()
+        return
+      }
+      this.#join(near, connect(targetPort, '127.0.0.1'))
+    })
+  }
+
+  static async to(targetPort: number): Promise<FaultyProxy> {
+    const proxy = new FaultyProxy(targetPort)
+    await once(proxy.#server.listen(0, '127.0.0.1'), 'listening')
+    return proxy
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  }
+
+  /** How many connections there are. */
+  get connections(): number {
+    return this.#pairs.size
+  }
+
+  /** Breaks every connection. */
+  cut(): void {
+    for (const pair of this.#pairs) for (const socket of pair) socket.destroy()
+  }
+
+  async close(): Promise<void> {
+    this.cut()
+    this.#server.close()
+    await once(this.#server, 'close')
+  }
+
+  #join(near: Socket, far: Socket): void {
+    const pair = [near, far] as const
+    this.#pairs.add(pair)
+    near.on('data', (chunk) => {
+      this.received += chunk.length
+      if (this.mode !== 'swallow') far.write(chunk)
+    })
+    far.on('data', (chunk) => {
+      if (this.mode === 'pass' || this.mode === 'refuse') near.write(chunk)
+    })
+    for (const socket of pair) {
+      socket.on('error', () => {})
+      socket.on('close', () => {
+        this.#pairs.delete(pair)
+        near.destroy()
+        far.destroy()
+      })
+    }
+  }
+}
