@@ -65,7 +65,10 @@ class Comparison {
     const lists = Array.isArray(before) && Array.isArray(after)
     if (!lists && !(isObject(before) && isObject(after))) return this.#set(after)
     // A path has no more steps than a value may be deep.
-    if (this.#path.length >= defaultLimits.depth - 1) return equal(before, after) ? undefined : this.#set(after)
+    if (this.#path.length >= defaultLimits.depth - 1) {
+      this.#assert(after)
+      return equal(before, after) ? undefined : this.#set(after)
+    }
     const outer = this.operations
     this.operations = []
     if (lists) this.#compareLists(before, after)
@@ -126,8 +129,12 @@ class Comparison {
     }
   }
 
-  #set(value: JsonValue): void {
+  #assert(value: JsonValue): void {
     assertJson(value, this.#path, deepestNesting - this.#path.length)
+  }
+
+  #set(value: JsonValue): void {
+    this.#assert(value)
     this.#push({ type: 'set', path: this.#here(), value })
   }
 
