@@ -75,8 +75,8 @@ export class ContextdError<Code extends ErrorCode = ErrorCode> extends Error {
   readonly details: DetailsOf<Code>
   /** True for held codes. */
   readonly retryable: boolean
-  readonly contextId?: string
-  override readonly cause?: unknown
+  declare readonly contextId?: string
+  declare readonly cause?: unknown
 
   constructor(code: Code, message: string, options: { details?: DetailsOf<Code>; contextId?: string; cause?: unknown } = {}) {
     super(message)
