@@ -18,7 +18,7 @@ export interface LaneListener {
 export interface Lane {
   /** Sends a message that is not acknowledged. The session is added to it. */
   send(event: 'commit' | 'leave', message: object): void
-  /** Sends a message, and hands the reply on, or why there is none: `offline` · `timeout` · what the server answered. The session is added to it. */
+  /** Sends a message, and hands the reply on, or why there is none: `offline` · `timeout` · what the server answered. The session is added to a `sync`. */
   request<T>(
     event: 'sync' | 'list',
     message: object,

@@ -191,7 +191,8 @@ export class OpenContext {
   /** Whether the server can be reached has changed: who waits for it is told, and what has an `initial` counts as absent. */
   reachabilityChanged(): void {
     const { connection } = this.#host
-    if (connection.name === 'reconnecting' || whyUnreachable(connection) !== null) this.#replica.countAsAbsent()
+    const away = connection.name === 'reconnecting' || whyUnreachable(connection) !== null
+    if (this.#joined && away) this.#replica.countAsAbsent()
     this.#tell()
   }
 

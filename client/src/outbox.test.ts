@@ -116,6 +116,7 @@ describe('P4: settled and the window', () => {
       [3, 0],
     ])
     expect(pair.take()).toContain(`${tooLarge} refused too_large`)
+    expect(Object.keys(pair.replica.shown!)).toEqual(['a', 'b'])
   })
 })
 

@@ -310,7 +310,10 @@ export class Replica {
     // Where access was denied there is no sync; writes are sent all the same, so that they are refused under their numbers.
     if (!this.#turn.attached || !(this.upToDate || this.#denied)) return null
     const { epoch, settled } = this.#outbox
+    const told = this.#outbox.events.length
     const commits = this.#outbox.take({ inFlight: this.#inFlight, messageSize: this.#messageSize })
+    // What is too long for a message was refused.
+    if (this.#outbox.events.length > told) this.#shown.touch()
     return commits && { epoch, settled, commits }
   }
 

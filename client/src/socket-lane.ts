@@ -76,8 +76,9 @@ export class SocketLane implements Lane {
     done: (error: ContextdError | null, reply: T | null) => void,
   ): void {
     const wire = this.#wire()
-    if (this.#actor === null || wire === null) return done(new ContextdError('offline', 'There is no connection to the server.'), null)
-    wire.request(event, { session: this.#session, ...message }, decoder, done)
+    const attached = this.#actor !== null || event === 'list'
+    if (wire === null || !attached) return done(new ContextdError('offline', 'There is no connection to the server.'), null)
+    wire.request(event, event === 'list' ? message : { session: this.#session, ...message }, decoder, done)
   }
 
   renew(): void {
