@@ -12,7 +12,7 @@ const script = fileURLToPath(new URL('children/increment.mjs', import.meta.url))
 
 test('G1: concurrent transactions of four processes on one counter are all kept, at versions without gap or repeat', { timeout: 60_000 }, async () => {
   const redis = await startRedisServer()
-  const children = Array.from({ length: processes }, () => fork(script, [redis.url, String(calls)]))
+  const children = Array.from({ length: processes }, () => fork(script, [redis.url, String(calls)], { execArgv: [] }))
   const results = (await Promise.all(children.map(async (child) => (await once(child, 'message'))[0]))) as { version: number; result: number }[][]
   const contexts = createContexts({ backend: redisBackend(redis.url) })
   const stored = await contexts.get('shared:counter')

@@ -1,5 +1,5 @@
 import { createClient } from '@contextd/client'
-import type { Client, ContextHandle } from '@contextd/client'
+import type { Client, ContextHandle, SyncReport } from '@contextd/client'
 import { createContexts, createServer } from 'contextd'
 import type { Contexts, Server } from 'contextd'
 import { redisBackend } from 'contextd/backends/redis'
@@ -49,25 +49,36 @@ function resetsOf(handle: Note): string[] {
   return resets
 }
 
-test('away for 100 commits: the answer is a delta, smaller than the snapshot; not behind: no change', async () => {
-  await contexts.set('note:away', { n: 0, by: 'server', padding: 'x'.repeat(50_000) })
-  const [handle] = await open('note:away')
-  const full = await handle!.sync()
-  expect(full.type).toBe('no_change')
-  clients[0]!.disconnect()
-  for (let n = 1; n <= 100; n += 1) await contexts.update('note:away', { n })
-  clients[0]!.connect()
-  await until('the client is at the head', () => handle!.status.get().version === 101)
-  expect(handle!.get()).toMatchObject({ n: 100 })
+test('away for 100 commits: a delta, smaller than the snapshot; not behind: no change; past the retained log: the full context', async () => {
+  const limited = createContexts({ backend: redisBackend({ url: redis.url, prefix: 'limited' }), deltaThreshold: 150 })
+  const behind = createServer({ contexts: limited })
+  await behind.listen({ port: 0 })
+  const client = createClient<Notes>({ url: behind.url! })
+  const handle = client.context('note:away')
+  /** Where the next sync of the client begins, without the deltas in between. */
+  const away = async (commits: number): Promise<SyncReport> => {
+    client.disconnect()
+    for (let commit = 0; commit < commits; commit += 1) await limited.apply('note:away', [{ type: 'increment', path: ['n'], by: 1 }])
+    client.connect()
+    return handle.sync()
+  }
+  await limited.set('note:away', { n: 0, by: 'server', padding: 'x'.repeat(50_000) })
+  const full = await handle.sync()
+  expect(full).toMatchObject({ type: 'full_context', version: 1 })
+  expect(full.bytes).toBeGreaterThan(50_000)
+  handle.subscribe(() => {})
 
-  const fresh = await clients[1]!.context('note:away').sync()
-  const reports: { type: string; bytes: number; deltas: number }[] = []
-  clients[0]!.disconnect()
-  for (let n = 101; n <= 200; n += 1) await contexts.update('note:away', { n })
-  clients[0]!.connect()
-  reports.push(await handle!.sync())
-  expect(handle!.get()).toMatchObject({ n: 200 })
-  expect(reports[0]!.bytes).toBeLessThan(fresh.bytes)
+  const delta = await away(100)
+  expect(delta).toMatchObject({ type: 'delta', version: 101, deltas: 100 })
+  expect(delta.bytes).toBeLessThan(full.bytes)
+  expect(handle.get()).toMatchObject({ n: 100 })
+  expect(await handle.sync()).toMatchObject({ type: 'no_change', version: 101, deltas: 0 })
+  expect(await away(151)).toMatchObject({ type: 'full_context', version: 252 })
+  expect(handle.get()).toMatchObject({ n: 251 })
+
+  await client.destroy()
+  await behind.close()
+  await limited.close()
 })
 
 test('G7: after a rollback of Redis everybody is on the state of the server, told by `rolled_back`', async () => {

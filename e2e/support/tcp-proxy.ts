@@ -10,6 +10,7 @@ export class TcpProxy {
   sent = 0
   /** Bytes that came back. */
   received = 0
+  readonly #pairs = new Set<readonly [near: Socket, far: Socket]>()
   /** While false, new connections are closed at once. */
   open = true
 
@@ -23,6 +24,9 @@ export class TcpProxy {
       near.on('data', (chunk) => (this.sent += chunk.length))
       far.on('data', (chunk) => (this.received += chunk.length))
       near.pipe(far).pipe(near)
+      const pair = [near, far] as const
+      this.#pairs.add(pair)
+      near.on('close', () => this.#pairs.delete(pair))
       for (const socket of [near, far]) {
         this.#sockets.add(socket)
         socket.on('error', () => {})
@@ -49,6 +53,17 @@ export class TcpProxy {
   /** Breaks every connection; new ones are accepted only while `open`. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy()
+  }
+
+  /** Passes nothing on any more, though the connections stay. */
+  freeze(): void {
+    for (const [near, far] of this.#pairs) {
+      near.unpipe(far).pause()
+      far.unpipe(near).pause()
+    }
+  }
+  thaw(): void {
+    for (const [near, far] of this.#pairs) near.pipe(far).pipe(near)
   }
 
   async close(): Promise<void> {
