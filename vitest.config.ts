@@ -20,7 +20,11 @@ export default defineConfig({
           include: ['{protocol,server,client,bench}/src/**/*.test.ts', 'e2e/integration/**/*.test.ts'],
         },
       },
-      { resolve, ssr, test: { name: 'react', environment: 'happy-dom', include: ['react/src/**/*.test.tsx'] } },
+      {
+        resolve,
+        ssr,
+        test: { name: 'react', environment: 'happy-dom', include: ['react/src/**/*.test.tsx', 'e2e/integration/**/*.test.tsx'] },
+      },
     ],
   },
 })
