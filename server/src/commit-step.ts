@@ -11,6 +11,8 @@ export interface StoredRecord extends StreamRecord {
 export const recordGraceMs = 86_400_000
 /** Most old records that one step removes (P14). */
 export const recordsPrunedPerStep = 8
+/** Most log entries that the step of a batch trims: bounded, and more than it adds, so that the log does not outgrow its limit. */
+export const entriesTrimmed = ({ entries }: Pick<CommitBatch, 'entries'>): number => entries.length + 64
 
 /** What the step reads, as of one moment. */
 export interface StepView {
@@ -115,13 +117,13 @@ const emptyRow = (batch: CommitBatch): ContextRow => ({
 
 /**
  * How many of the oldest entries a log drops after a commit: none newer than the snapshot; those too old while the log is large, and any
- * while it is larger than its hard limit or longer than its longest. `sizes` are read from the oldest on.
+ * while it is larger than its hard limit or longer than its longest; at most `most` (see {@link entriesTrimmed}). `oldest` is read from the oldest on.
  */
 export function trimCount(
   row: ContextRow,
   retention: CommitBatch['retention'],
   oldest: Iterable<{ readonly committedAt: number; readonly size: number }>,
-  most = 64,
+  most: number,
 ): number {
   let count = 0
   let size = row.logSize

@@ -1,5 +1,5 @@
 import type { Head } from '@contextd/protocol'
-import { commitStep, recordGraceMs, recordsPrunedPerStep, trimCount } from '../commit-step.ts'
+import { commitStep, entriesTrimmed, recordGraceMs, recordsPrunedPerStep, trimCount } from '../commit-step.ts'
 import type { StoredRecord } from '../commit-step.ts'
 import { syncStep } from '../sync-step.ts'
 import type { SyncView } from '../sync-step.ts'
@@ -157,7 +157,7 @@ const after = (cell: Cell, version: number): LogEntry[] =>
 function write(cell: Cell, row: ContextRow, batch: CommitBatch): ContextRow {
   cell.log.push(...batch.entries)
   if (batch.snapshot !== null) cell.snapshot = batch.snapshot
-  const count = trimCount(row, batch.retention, sizes(cell.log))
+  const count = trimCount(row, batch.retention, sizes(cell.log), entriesTrimmed(batch))
   if (count === 0) return row
   const size = cell.log.splice(0, count).reduce((sum, { text }) => sum + text.length, 0)
   return { ...row, firstVersion: row.firstVersion + count, logSize: row.logSize - size }

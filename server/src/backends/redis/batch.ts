@@ -1,5 +1,5 @@
 import type { Verdict } from '@contextd/protocol'
-import { isExpired, recordGraceMs, recordsPrunedPerStep } from '../../commit-step.ts'
+import { entriesTrimmed, isExpired, recordGraceMs, recordsPrunedPerStep } from '../../commit-step.ts'
 import type { CommitBatch, CommitResult, StreamAnswer, StreamPosition } from '../backend.ts'
 import { recordCutoff } from '../store-model.ts'
 import { decodeEntries, encodeEntry, headOf } from './replies.ts'
@@ -15,8 +15,6 @@ interface Run {
   lines: string
 }
 
-/** Most log entries that one step trims. */
-const trimmedPerStep = 64
 /** Lua takes no more values at once; a batch of the engine is far smaller. */
 const mostOfABatch = 3_000
 
@@ -62,7 +60,7 @@ export class ScriptBatch {
       String(retention.softSize),
       String(retention.hardSize),
       String(retention.maxVersions),
-      String(trimmedPerStep),
+      String(entriesTrimmed(this.#batch)),
       channel,
       message,
       String(entries.length),

@@ -1,6 +1,6 @@
 import type { Author, Head } from '@contextd/protocol'
 import type { DatabaseSyncInstance } from '@photostructure/sqlite'
-import { commitStep, trimCount } from '../../commit-step.ts'
+import { commitStep, entriesTrimmed, trimCount } from '../../commit-step.ts'
 import type { StoredRecord } from '../../commit-step.ts'
 import { syncStep } from '../../sync-step.ts'
 import type { SyncView } from '../../sync-step.ts'
@@ -169,8 +169,8 @@ export class SqliteStore {
     }
     if (batch.snapshot !== null) this.#statements.setSnapshot.run(number, batch.snapshot)
     if (!mayTrim(row, batch.retention)) return row
-    const oldest = this.#statements.oldest.all(number) as { committedAt: number; size: number }[]
-    const count = trimCount(row, batch.retention, oldest)
+    const oldest = this.#statements.oldest.all(number, entriesTrimmed(batch)) as { committedAt: number; size: number }[]
+    const count = trimCount(row, batch.retention, oldest, entriesTrimmed(batch))
     if (count === 0) return row
     const firstVersion = row.firstVersion + count
     this.#statements.trim.run(number, firstVersion)

@@ -48,7 +48,7 @@ const sql = {
   removeSnapshot: 'DELETE FROM snapshots WHERE context = ?',
   log: 'SELECT version, committed_at, revision, base_revision, entry FROM log WHERE context = ? AND version > ? ORDER BY version',
   addEntry: 'INSERT INTO log (context, version, committed_at, size, revision, base_revision, entry) VALUES (?, ?, ?, ?, ?, ?, ?)',
-  oldest: 'SELECT committed_at AS committedAt, size FROM log WHERE context = ? ORDER BY version LIMIT 65',
+  oldest: 'SELECT committed_at AS committedAt, size FROM log WHERE context = ? ORDER BY version LIMIT ?',
   trim: 'DELETE FROM log WHERE context = ? AND version < ?',
   record: 'SELECT epoch, last, used_at, verdicts FROM records WHERE context = ? AND key = ?',
   setRecord: `INSERT INTO records (context, key, epoch, last, used_at, verdicts) VALUES (?, ?, ?, ?, ?, ?)
