@@ -1,9 +1,12 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { applyChanges } from './apply-changes.ts'
 import type { Change } from './delta.ts'
 import { invert } from './invert.ts'
 import type { JsonObject, JsonValue } from './json.ts'
 import { applyChangesPlainly } from './testing/oracle.ts'
+
+// Ten thousand runs, or deep and long values: on a machine that does other things too they take their time.
+vi.setConfig({ testTimeout: 120_000 })
 
 const added = (path: Change['path'], value: JsonValue): Change => ({ path, action: 'added', value })
 const removed = (...path: Change['path']): Change => ({ path, action: 'removed' })

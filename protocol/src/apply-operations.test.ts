@@ -1,10 +1,13 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { applyChanges } from './apply-changes.ts'
 import { applyOperations } from './apply-operations.ts'
 import { ContextdError } from './errors.ts'
 import type { JsonObject, JsonValue } from './json.ts'
 import type { Operation } from './operation.ts'
 import { untouchable } from './testing/untouchable.ts'
+
+// Ten thousand runs, or deep and long values: on a machine that does other things too they take their time.
+vi.setConfig({ testTimeout: 120_000 })
 
 const state = {
   n: 1,

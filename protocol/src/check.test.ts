@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { applyOperations } from './apply-operations.ts'
 import { checkContextId, checkOperations, checkState, isContextId } from './check.ts'
 import { createId, randomToken } from './create-id.ts'
@@ -9,6 +9,9 @@ import { deepestNesting } from './json-shape.ts'
 import { defaultLimits } from './limits.ts'
 import type { Operation } from './operation.ts'
 import type { Path } from './path.ts'
+
+// Ten thousand runs, or deep and long values: on a machine that does other things too they take their time.
+vi.setConfig({ testTimeout: 120_000 })
 
 const limits = { depth: 64, operations: 1_000 }
 const refusal = (code: string): unknown => expect.objectContaining({ name: 'ContextdError', code })

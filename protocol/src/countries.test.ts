@@ -1,5 +1,5 @@
 import countries from 'world-countries/countries.json' with { type: 'json' }
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { applyChanges } from './apply-changes.ts'
 import { applyOperations } from './apply-operations.ts'
 import { diff } from './diff.ts'
@@ -8,6 +8,9 @@ import { invert } from './invert.ts'
 import type { JsonObject } from './json.ts'
 import { packChanges } from './pack.ts'
 import { clone } from './testing/oracle.ts'
+
+// Ten thousand runs, or deep and long values: on a machine that does other things too they take their time.
+vi.setConfig({ testTimeout: 120_000 })
 
 /** A document that somebody really keeps, twice, so that it makes a megabyte; the codes of the countries are its ids. */
 const before = { countries, edition: clone(countries) } as unknown as { countries: (JsonObject & { cca3: string; area: number })[] }

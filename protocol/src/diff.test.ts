@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { applyChanges } from './apply-changes.ts'
 import { applyOperations } from './apply-operations.ts'
 import type { Change } from './delta.ts'
@@ -9,6 +9,9 @@ import { deepestNesting } from './json-shape.ts'
 import type { Operation } from './operation.ts'
 import { clone } from './testing/oracle.ts'
 import { untouchable } from './testing/untouchable.ts'
+
+// Ten thousand runs, or deep and long values: on a machine that does other things too they take their time.
+vi.setConfig({ testTimeout: 120_000 })
 
 const ids = (text: string): { id: string }[] => text.split('').map((id) => ({ id }))
 const long = (count: number): { id: string; text: string }[] =>

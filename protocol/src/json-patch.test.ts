@@ -1,6 +1,6 @@
 import specification from 'json-patch-test-suite/spec_tests.json' with { type: 'json' }
 import suite from 'json-patch-test-suite/tests.json' with { type: 'json' }
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { applyChanges } from './apply-changes.ts'
 import { applyOperations } from './apply-operations.ts'
 import { diff } from './diff.ts'
@@ -12,6 +12,9 @@ import type { JsonObject, JsonValue } from './json.ts'
 import { fromJsonPatch } from './json-patch.ts'
 import type { JsonPatchOperation, Operation } from './operation.ts'
 import { canonical, clone } from './testing/oracle.ts'
+
+// Ten thousand runs, or deep and long values: on a machine that does other things too they take their time.
+vi.setConfig({ testTimeout: 120_000 })
 
 interface Case {
   readonly comment?: string

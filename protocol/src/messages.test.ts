@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { DecodeError, decode } from './decode.ts'
 import type { Decoder } from './decode.ts'
 import type { JsonObject, JsonValue } from './json.ts'
@@ -23,6 +23,9 @@ import {
 import { packChanges, packLoggedChanges } from './pack.ts'
 import { clone } from './testing/oracle.ts'
 import { oldestWireVersion, wireHistory, wireVersion } from './version.ts'
+
+// Ten thousand runs, or deep and long values: on a machine that does other things too they take their time.
+vi.setConfig({ testTimeout: 120_000 })
 
 const head = { incarnation: 'i1', version: 3, revision: 'r3' }
 const error = { code: 'forbidden', message: 'No.', details: { why: ['x'] } }

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { applyChanges } from './apply-changes.ts'
 import { applyOperations } from './apply-operations.ts'
 import type { Change } from './delta.ts'
@@ -14,6 +14,9 @@ import { packChanges, packLoggedChanges, unpackChanges } from './pack.ts'
 import { anyOperation, anyPair, anyState, board, runs } from './testing/arbitraries.ts'
 import { applyChangesPlainly, applyOperationsPlainly, canonical, clone } from './testing/oracle.ts'
 import type { Operation } from './operation.ts'
+
+// Ten thousand runs, or deep and long values: on a machine that does other things too they take their time.
+vi.setConfig({ testTimeout: 120_000 })
 
 /** What lies in a value by name: keys of an object, ids of a keyed list. Items of other lists have no name. */
 function named(value: JsonValue): Map<string, JsonValue> {

@@ -1,11 +1,14 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { equal } from './equal.ts'
 import { jsonLength } from './json-length.ts'
 import { shareIdentity } from './share-identity.ts'
 import { anyPair, anyValue, runs } from './testing/arbitraries.ts'
 import { canonical, clone } from './testing/oracle.ts'
 import { untouchable } from './testing/untouchable.ts'
+
+// Ten thousand runs, or deep and long values: on a machine that does other things too they take their time.
+vi.setConfig({ testTimeout: 120_000 })
 
 describe('sharing identity', () => {
   test('gives a value that equals the new one, the old one itself when nothing changed, and changes neither', () => {
