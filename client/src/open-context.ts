@@ -306,7 +306,14 @@ export class OpenContext {
 
   #tell(): void {
     let reset: ContextStatus['reset'] = null
-    for (const event of this.#replica.takeEvents()) reset = this.#take(event) ?? reset
+    let held: ContextdError | null = null
+    for (const event of this.#replica.takeEvents()) {
+      if (event.type === 'reset') reset = event.reason
+      // The commits of a message are held together: that is one reason to wait.
+      else if (event.type === 'held') held ??= event.error
+      else this.#take(event)
+    }
+    if (held !== null) this.#held(held)
     this.#publish(reset)
     this.#answerWaiters()
     if (this.#writer.waiting > 0 && this.#replica.phase !== 'loading') {
@@ -318,27 +325,12 @@ export class OpenContext {
     this.#balance()
   }
 
-  /** Takes an event; gives the reason when it is a reset. */
-  #take(event: ReplicaEvent): ContextStatus['reset'] {
-    switch (event.type) {
-      case 'settled':
-        this.#gate.calm()
-        this.#writer.settled(event)
-        return null
-      case 'refused':
-        this.#writer.refused(event)
-        return null
-      case 'held':
-        this.#held(event.error)
-        return null
-      case 'session_expired':
-        this.#host.sessionExpired()
-        return null
-      case 'reset':
-        return event.reason
-      default:
-        return null
-    }
+  #take(event: ReplicaEvent): void {
+    if (event.type === 'settled') {
+      this.#gate.calm()
+      this.#writer.settled(event)
+    } else if (event.type === 'refused') this.#writer.refused(event)
+    else if (event.type === 'session_expired') this.#host.sessionExpired()
   }
 
   #publish(reset: ContextStatus['reset']): void {
