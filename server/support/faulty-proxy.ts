@@ -8,13 +8,18 @@ import type { AddressInfo, Server, Socket } from 'node:net'
  */
 export type ProxyMode = 'pass' | 'drop replies' | 'swallow' | 'refuse'
 
+/** How much of what a client says is kept, to tell connections apart. */
+const beginning = 10_000
+
+type Pair = readonly [near: Socket, far: Socket]
+
 /** A TCP proxy on 127.0.0.1 between a client and a server, that can go wrong in the ways of a network. */
 export class FaultyProxy {
   mode: ProxyMode = 'pass'
-  /** Bytes that came in from clients. */
-  received = 0
   readonly #server: Server
-  readonly #pairs = new Set<readonly [near: Socket, far: Socket]>()
+  /** Both ends of each connection, and how it began. */
+  readonly #pairs = new Map<Pair, string>()
+  readonly #swallowed = new WeakSet<Pair>()
 
   private constructor(targetPort: number) {
     this.#server = createServer((near) => {
@@ -41,9 +46,14 @@ export class FaultyProxy {
     return this.#pairs.size
   }
 
+  /** From now on nothing passes on the connections on which a client has said this, without their being closed. */
+  swallow(said: string): void {
+    for (const [pair, text] of this.#pairs) if (text.includes(said)) this.#swallowed.add(pair)
+  }
+
   /** Breaks every connection. */
   cut(): void {
-    for (const pair of this.#pairs) for (const socket of pair) socket.destroy()
+    for (const pair of this.#pairs.keys()) for (const socket of pair) socket.destroy()
   }
 
   async close(): Promise<void> {
@@ -54,13 +64,15 @@ export class FaultyProxy {
 
   #join(near: Socket, far: Socket): void {
     const pair = [near, far] as const
-    this.#pairs.add(pair)
-    near.on('data', (chunk) => {
-      this.received += chunk.length
-      if (this.mode !== 'swallow') far.write(chunk)
+    this.#pairs.set(pair, '')
+    const passes = (): boolean => this.mode !== 'swallow' && !this.#swallowed.has(pair)
+    near.on('data', (chunk: Buffer) => {
+      const began = this.#pairs.get(pair) ?? ''
+      if (began.length < beginning) this.#pairs.set(pair, began + chunk.toString())
+      if (passes()) far.write(chunk)
     })
     far.on('data', (chunk) => {
-      if (this.mode === 'pass' || this.mode === 'refuse') near.write(chunk)
+      if (passes() && this.mode !== 'drop replies') near.write(chunk)
     })
     for (const socket of pair) {
       socket.on('error', () => {})

@@ -1,5 +1,6 @@
+import { ContextdError } from '@contextd/protocol'
 import { Redis } from 'ioredis'
-import { onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import type { ContextBackend } from '../src/backends/backend.ts'
 import { redisBackend } from '../src/backends/redis/redis.ts'
 import type { RedisBackendOptions } from '../src/backends/redis/redis.ts'
@@ -31,4 +32,14 @@ export async function contentOf(admin: Redis): Promise<Record<string, string>> {
   const keys = (await admin.keys('*')).toSorted()
   const dumps = await Promise.all(keys.map((key) => admin.dumpBuffer(key)))
   return Object.fromEntries(keys.map((key, index) => [key, dumps[index]!.toString('base64')]))
+}
+
+/** The error that a call ends with. */
+export async function errorOf(call: Promise<unknown>): Promise<ContextdError> {
+  const error: unknown = await call.then(
+    () => null,
+    (thrown: unknown) => thrown,
+  )
+  expect(error).toBeInstanceOf(ContextdError)
+  return error as ContextdError
 }

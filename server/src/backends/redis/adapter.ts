@@ -26,7 +26,8 @@ export function safeAdapter(
   subscriptions: Subscriptions,
   channelPrefix: string,
 ): (namespace: Namespace) => Adapter {
-  return (namespace) => {
+  // No arrow function: Socket.IO calls it with `new`.
+  return function adapterOf(namespace: Namespace): Adapter {
     const client = adapterClient(connection, subscriptions)
     const adapter = createShardedAdapter(client, client, { channelPrefix })(namespace)
     const inside = adapter as unknown as Inside

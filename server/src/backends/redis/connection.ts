@@ -1,7 +1,6 @@
-import { once } from 'node:events'
 import { Redis } from 'ioredis'
 import type { RedisOptions } from 'ioredis'
-import { isTimeout, reasonOf, unavailable } from './errors.ts'
+import { NotConnected, isTimeout, reasonOf } from './errors.ts'
 import type { Script } from './script.ts'
 
 /** How long a command waits for its answer, a connection to be made, and a connection to be closed in peace, ms. */
@@ -60,9 +59,7 @@ export class Connection {
       await Promise.race([this.client.connect().then(check), late])
       this.#opened = true
     } catch (error) {
-      const ended = this.client.status === 'end' ? null : once(this.client, 'end')
-      this.client.disconnect()
-      await ended
+      await this.#end()
       // That the connection was closed says less than why.
       throw reasonOf(error) === '' ? (this.#failure ?? error) : error
     } finally {
@@ -77,6 +74,23 @@ export class Connection {
     this.client.connect().catch(() => {})
   }
 
+  /** Waits for a connection, as long as for a command's answer. */
+  async whenReady(): Promise<void> {
+    if (this.ready) return
+    const { client } = this
+    await new Promise<void>((resolve, reject) => {
+      const onReady = (): void => {
+        clearTimeout(timer)
+        resolve()
+      }
+      const timer = setTimeout(() => {
+        client.off('ready', onReady)
+        reject(new NotConnected())
+      }, client.options.commandTimeout)
+      client.once('ready', onReady)
+    })
+  }
+
   /** Runs a script; its text is sent only where Redis does not know it (any more). */
   async run({ sha, text, keys }: Script, names: readonly string[], args: readonly string[]): Promise<unknown> {
     try {
@@ -89,7 +103,7 @@ export class Connection {
 
   /** Sends a command, if there is a connection. A connection on which nothing is heard in time is given up. */
   async send<T>(command: (client: Redis) => Promise<T>): Promise<T> {
-    if (!this.ready) throw unavailable('The store cannot be reached.', true)
+    if (!this.ready) throw new NotConnected()
     const { stream } = this.client
     try {
       return await command(this.client)
@@ -106,14 +120,18 @@ export class Connection {
 
   /** Ends the connection, after what is under way. */
   async close(): Promise<void> {
+    if (this.ready) await this.client.quit().catch(() => {})
+    await this.#end()
+  }
+
+  async #end(): Promise<void> {
     const { client } = this
-    if (client.status === 'end') return
-    if (client.status === 'wait') {
-      client.disconnect()
-      return
-    }
-    const ended = once(client, 'end')
-    if (this.ready) await client.quit().catch(() => {})
+    // Between two connections there is nothing to wait for.
+    const open = client.status === 'connecting' || client.status === 'connect' || client.status === 'ready'
+    const ended = new Promise<void>((resolve) => {
+      if (open) client.once('end', resolve)
+      else resolve()
+    })
     client.disconnect()
     await ended
   }

@@ -31,9 +31,16 @@ export function reasonOf(error: unknown): string {
 /** Whether a command was given to a connection and nothing was heard of it. */
 export const isTimeout = (error: unknown): boolean => error instanceof Error && error.message === 'Command timed out'
 
+/** There is no connection to give a command to. */
+export class NotConnected extends Error {}
+
 /** Whether a command never left this process, or was refused before it did anything. */
 function isNotDone(error: unknown): boolean {
-  return reasonOf(error) in refusals || (error instanceof Error && error.message.startsWith("Stream isn't writeable"))
+  return (
+    reasonOf(error) in refusals ||
+    error instanceof NotConnected ||
+    (error instanceof Error && error.message.startsWith("Stream isn't writeable"))
+  )
 }
 
 /**
@@ -53,7 +60,7 @@ export function toldError(error: unknown, writes: boolean): ContextdError {
 }
 
 /** The held error of a call of which nothing was done. */
-export function unavailable(reason: string, writes: boolean): ContextdError {
+function unavailable(reason: string, writes: boolean): ContextdError {
   return new ContextdError('backend_unavailable', `${reason} ${writes ? 'Nothing was written; try' : 'Try'} again.`)
 }
 

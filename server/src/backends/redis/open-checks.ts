@@ -74,9 +74,7 @@ async function checkPermissions(connection: Connection, { address, prefix }: Red
   const denied = await connection.run(permissionScript, [row, log, snapshot, names.index[0]], [names.channel('permissions')])
   const commands = denied as string[]
   if (commands.length === 0) return
-  throw cannotUse(
-    `${address} does not allow its user ${commands.join(', ')} on keys and channels that begin with "${prefix}". Extend the user's ACL.`,
-  )
+  throw cannotUse(denial(address, prefix, commands.join(', ')))
 }
 
 /** A Redis that may drop any key when it is full would lose contexts without a word. */
@@ -107,12 +105,14 @@ async function claim(connection: Connection, { address, prefix }: RedisSettings,
   )
 }
 
+const denial = (address: string, prefix: string, what: string): string =>
+  `${address} does not allow its user ${what} on keys and channels that begin with "${prefix}". Extend the user's ACL.`
+
 const cannotUse = (message: string): ContextdError => new ContextdError('backend_unavailable', message)
 
 const reasons: Readonly<Record<string, string>> = {
   WRONGPASS: 'refuses the user or password. Check them in its URL.',
   NOAUTH: 'asks for a password. Put it into its URL: redis://:password@host.',
-  NOPERM: "does not allow its user what is needed. Extend the user's ACL.",
   LOADING: 'is still loading its data. Wait until it is ready.',
   OOM: 'is out of memory. Give it more (maxmemory).',
   READONLY: 'is a replica, which takes no writes. Name its primary.',
@@ -123,9 +123,10 @@ const reasons: Readonly<Record<string, string>> = {
 }
 
 /** What `open()` tells of a Redis that cannot be used: one line, without password. */
-export function cannotOpen(address: string, error: unknown): ContextdError {
+export function cannotOpen({ address, prefix }: RedisSettings, error: unknown): ContextdError {
   if (error instanceof ContextdError && error.message.startsWith(address)) return error
   const reason = reasonOf(error)
+  if (reason === 'NOPERM') return cannotUse(denial(address, prefix, 'what is needed'))
   if (reason in reasons) return cannotUse(`${address} ${reasons[reason]}`)
   const code = /^E[A-Z]{3,}$|^[A-Z_]+$/.test(reason) ? ` (${reason})` : ''
   return cannotUse(`${address} cannot be reached${code}. Check that it is running, and its address.`)

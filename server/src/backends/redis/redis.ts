@@ -75,12 +75,13 @@ export class RedisBackend implements ContextBackend {
     return this.#subscriptions.ignored
   }
 
-  open(): Promise<void> {
+  async open(): Promise<void> {
+    if (this.#closed) throw closed()
     this.#opening ??= this.#connect().catch((error: unknown) => {
       this.#opening = null
       throw error
     })
-    return this.#opening
+    await this.#opening
   }
 
   async commit(batch: CommitBatch): Promise<CommitResult> {
@@ -130,12 +131,10 @@ export class RedisBackend implements ContextBackend {
   }
 
   async #connect(): Promise<void> {
-    if (this.#closed) throw closed()
-    const { address } = this.#settings
     try {
       await this.#connection.open(() => checkServer(this.#connection, this.#settings, this.#names))
     } catch (error) {
-      throw cannotOpen(address, error)
+      throw cannotOpen(this.#settings, error)
     }
     this.#open = true
   }

@@ -1,5 +1,5 @@
 import type { Connection } from './connection.ts'
-import { unavailable } from './errors.ts'
+import { toldError } from './errors.ts'
 
 /** Takes what is published on a channel. */
 export type Handler = (message: Buffer, channel: Buffer) => void
@@ -84,13 +84,12 @@ export class Subscriptions {
   async confirm(name: string): Promise<void> {
     const channel = this.#channels.get(name)
     if (!channel) return
-    if (channel.confirmed === null && this.#connection.ready) this.#ask(name, channel)
-    const asked = channel.confirmed
-    if (asked === null) throw unavailable('The store cannot be reached.', false)
     try {
-      await asked
-    } catch {
-      throw unavailable('The store cannot be reached.', false)
+      await this.#connection.whenReady()
+      if (channel.confirmed === null) this.#ask(name, channel)
+      await channel.confirmed
+    } catch (error) {
+      throw toldError(error, false)
     }
   }
 

@@ -1,0 +1,113 @@
+import { expect, test } from 'vitest'
+import { contentOf, errorOf, opened, redisFor } from '../../../support/redis-store.ts'
+import { at, batchOf, contextId, queryOf, recordOf, stateAt, store, storeMany, synced } from '../../testing/contract/kit.ts'
+import { noHead } from '../backend.ts'
+import { namesOf } from './keys.ts'
+
+const keys = namesOf('contextd', 'contextd').context(contextId)
+const listAll = { limit: 0, offset: 0, order: 'asc', prefix: '', updatedSince: 0 } as const
+
+test.each([0, 1, 2, 3, 4])(
+  'a key of another type (number %i) makes every write of its context fail whole, and only of its context',
+  async (number) => {
+    const { server, admin } = await redisFor()
+    const backend = await opened(server.url)
+    const { head: base } = await store(backend, { members: [{ stream: at(1) }] })
+    const other = await store(backend, { contextId: 'other' })
+    await admin.del(keys[number]!)
+    if (number === 1) await admin.lpush(keys[number]!, 'x')
+    else await admin.set(keys[number]!, 'x')
+    const before = await contentOf(admin)
+    const writes = [
+      batchOf({ base, members: [{ stream: at(2) }] }),
+      batchOf({ base, members: [{ stream: at(2), verdict: 'nothing' }] }),
+      batchOf({ base, snapshot: true, retention: { maxVersions: 1 }, now: 1_900_000_000_000 }),
+      batchOf({ base, remove: true, members: [{ stream: at(2) }] }),
+    ]
+    for (const batch of writes) {
+      expect(await errorOf(backend.commit(batch))).toMatchObject({
+        code: 'backend_unavailable',
+        message: expect.stringContaining('damaged'),
+      })
+    }
+    expect(await errorOf(backend.sync(queryOf({ stream: { epoch: 4 } })))).toMatchObject({ code: 'backend_unavailable' })
+    expect(await contentOf(admin)).toEqual(before)
+
+    expect(await backend.heads([contextId, 'other'])).toEqual([number === 0 ? noHead : base, other.head])
+    expect((await backend.list(listAll)).map((item) => item.contextId)).toContain('other')
+    await store(backend, { contextId: 'other', base: other.head })
+    await admin.del(...keys)
+    await store(backend, { members: [{ stream: at(1) }] })
+  },
+)
+
+test('parts of a context that do not fit together are an error until they do, and nothing is written on them', async () => {
+  const { server, admin } = await redisFor()
+  const backend = await opened(server.url)
+  const [, second] = await storeMany(backend, 2)
+  const log = await admin.dumpBuffer(keys[2])
+  await admin.rpop(keys[2])
+  const before = await contentOf(admin)
+  const calls = [
+    backend.commit(batchOf({ base: second!.head })),
+    backend.load(contextId),
+    backend.log(contextId, 0),
+    backend.sync(queryOf()),
+  ]
+  for (const error of await Promise.all(calls.map(errorOf))) {
+    expect(error).toMatchObject({ code: 'backend_unavailable', message: expect.stringContaining('do not fit') })
+  }
+  expect(await contentOf(admin)).toEqual(before)
+  await admin.restore(keys[2], 0, log!, 'REPLACE')
+  await store(backend, { base: second!.head })
+})
+
+test.each([
+  ['row', 0],
+  ['snapshot', 1],
+  ['log', 2],
+] as const)('G7: a context that has lost its %s is gone, and is created anew in another incarnation', async (_name, number) => {
+  const { server, admin } = await redisFor()
+  const backend = await opened(server.url)
+  const [, , third] = await storeMany(backend, 3)
+  await admin.del(keys[number])
+  expect(await backend.load(contextId)).toBe(null)
+  expect(await backend.log(contextId, 0)).toEqual([])
+  expect(await synced(backend, { head: third!.head })).toMatchObject({ row: null, way: 'same' })
+  expect(await backend.commit(batchOf({ base: third!.head }))).toEqual({ type: 'conflict', head: noHead, missed: null })
+  const again = await storeMany(backend, 2, { members: [{}, {}] })
+  expect(await backend.log(contextId, 0)).toEqual(again.flatMap(({ entries }) => entries))
+  expect((await backend.load(contextId))!.snapshot).toBe(stateAt(2))
+})
+
+test('a context whose log is lost, but not its state, goes on without history', async () => {
+  const { server, admin } = await redisFor()
+  const backend = await opened(server.url)
+  const first = await store(backend, { members: [{}, {}] })
+  await admin.del(keys[2])
+  expect(await backend.load(contextId)).toMatchObject({ snapshot: stateAt(2), row: { head: first.head, firstVersion: 3, logSize: 0 } })
+  const next = await store(backend, { base: first.head })
+  expect(await backend.log(contextId, 0)).toEqual(next.entries)
+  expect(await synced(backend, { head: { ...first.head, version: 1 } })).toMatchObject({ way: 'stored', rolledBack: false })
+})
+
+test('P14: what is left of an absent context expires with its records, and of a living one nothing', async () => {
+  const { server, admin } = await redisFor()
+  const backend = await opened(server.url)
+  const lives = (): Promise<number[]> => Promise.all(keys.map((key) => admin.pttl(key)))
+  const dayMs = 86_400_000
+  const expectExpiry = async (): Promise<void> => {
+    for (const life of (await lives()).filter((ms) => ms !== -2)) expect(Math.abs(life - (10 * 3_600_000 + dayMs))).toBeLessThan(60_000)
+  }
+  await synced(backend, { stream: { epoch: 1 } })
+  expect((await lives()).filter((ms) => ms !== -2)).toHaveLength(2)
+  await expectExpiry()
+  const first = await store(backend, { members: [{ stream: at(1, { epoch: 2 }) }] })
+  expect(await lives()).toEqual([-1, -1, -1, -1, -1])
+  const removed = await store(backend, { base: first.head, remove: true, members: [{ stream: at(2, { epoch: 2 }) }] })
+  expect((await lives()).filter((ms) => ms !== -2)).toHaveLength(3)
+  await expectExpiry()
+  await store(backend, { base: removed.head })
+  expect(await lives()).toEqual([-1, -1, -1, -1, -1])
+  expect((await recordOf(backend, { epoch: 2 })).last).toBe(2)
+})
