@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { bundleWorker } from './bundle.ts'
-import type { Mutant } from './mutants.ts'
+import type { Mutant } from './mutant.ts'
 import type { Work, WorkResult } from './worker.ts'
 
 /** Runs a piece of work in a thread. */
@@ -23,7 +23,13 @@ export async function runSeeds(first: number, last: number, operations: number, 
     while (next <= last && sum.failed === null) {
       const firstSeed = next
       next += portion
-      const result = await runWork(file, { schedules: [], firstSeed, lastSeed: Math.min(last, firstSeed + portion - 1), operations })
+      const result = await runWork(file, {
+        schedules: [],
+        firstSeed,
+        lastSeed: Math.min(last, firstSeed + portion - 1),
+        operations,
+        checksOnly: false,
+      })
       sum = { seeds: sum.seeds + result.seeds, steps: sum.steps + result.steps, failed: sum.failed ?? result.failed }
     }
   }
@@ -40,16 +46,13 @@ export const operationsPerSeed = 300
 const mostSeeds = 400
 
 /** Tries to catch a mutant where it is known to be caught, and if that fails, everywhere. */
-export async function catchMutant(mutant: Mutant): Promise<Catch> {
+export async function catchMutant(mutant: Mutant, lastSeed: number = mostSeeds): Promise<Catch> {
   const file = await bundleWorker(mutant)
   const known = mutant.caughtBy
-  const first =
-    typeof known === 'number'
-      ? { schedules: [], firstSeed: known, lastSeed: known, operations: operationsPerSeed }
-      : { schedules: [known], firstSeed: 1, lastSeed: 0, operations: operationsPerSeed }
-  const caught = (await runWork(file, first)).failed
-  if (caught !== null) return caught
-  return (await runWork(file, { schedules: 'all', firstSeed: 1, lastSeed: mostSeeds, operations: operationsPerSeed })).failed
+  const nothing: Work = { schedules: [], firstSeed: 1, lastSeed: 0, operations: operationsPerSeed, checksOnly: true }
+  const there = typeof known === 'number' ? { ...nothing, firstSeed: known, lastSeed: known } : { ...nothing, schedules: [known] }
+  const { failed } = await runWork(file, there)
+  return failed ?? (await runWork(file, { ...nothing, schedules: 'all', lastSeed })).failed
 }
 
 /** The table of mutants and what caught them. */

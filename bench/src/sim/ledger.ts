@@ -45,8 +45,8 @@ export class Ledger {
   readonly contextId: string
   /** How often the store was set back. */
   rollbacks = 0
-  /** First version in the store's log. */
-  logFrom = 1
+  /** Highest version at which the store's log ever began. */
+  trimmedTo = 1
   #head: Head = noHead
   #tip: LedgerCommit | null = null
   /** Tokens applied in the store's present history, those of deleted incarnations included. */
@@ -159,7 +159,7 @@ export class Ledger {
     this.#incarnations.add(incarnation)
     this.#number(where, commit.author.actor, commit.seq)
     const known = this.#byRevision.get(entry.revision)
-    if (known && !(known.text === entry.text && known.parent === parent && known.lost === 'rolled back')) {
+    if (known && !(known.text === entry.text && known.parent === parent && known.lost !== null)) {
       throw new Violation('order', `${where}: this revision was given to another commit`)
     }
     const made = known ?? {

@@ -33,6 +33,8 @@ export class ReplicaCheck {
   #rollbacksAtSync = 0
   #rollbacksTold = 0
   #inputs = 0
+  /** How often it came to an absent head. */
+  #absences = 0
 
   constructor(world: World, contextId: string, replica: Replica, who: string) {
     this.#world = world
@@ -45,6 +47,12 @@ export class ReplicaCheck {
   incarnationToWriteOn(): string | null {
     const deleted = this.#deletes.some(({ told }) => told === null || told.type === 'applied')
     return deleted ? null : (this.#replica.head?.incarnation ?? '')
+  }
+
+  /** The absent head that a write is made on; null: there is a state, or a delete is pending. */
+  absentHead(): string | null {
+    const { head } = this.#replica
+    return head?.version === 0 && this.incarnationToWriteOn() !== null ? `${head.revision} ${this.#absences}` : null
   }
 
   wrote(write: BookedWrite): void {
@@ -62,6 +70,7 @@ export class ReplicaCheck {
   /** The session was replaced: what was told and not seen yet comes back with the next sync. */
   renewed(): void {
     this.#own = this.#own.filter(({ write }) => write.told === null)
+    this.#absences += 1
   }
 
   syncSent(): void {
@@ -79,6 +88,8 @@ export class ReplicaCheck {
       else if (event.type === 'deleted') deleted = true
     }
     this.#checkMove(resets, deleted)
+    // What was told is gone with the history that had it, even where that one has come back since.
+    if (resets.length > 0) this.#own = this.#own.filter(({ write }) => write.told === null)
     this.#checkVisible()
     this.#inputs += 1
     if (this.#inputs % 8 === 0) this.#checkState()
@@ -107,12 +118,13 @@ export class ReplicaCheck {
     const relation = this.#ledger.relation(from, to)
     if (relation === 'back' && this.#ledger.rollbacks === 0) throw new Violation('monotonic', where)
     // What a trimmed log cannot tell is no rollback to anybody.
-    const unseen = relation === 'diverged' && from !== null && this.#ledger.logFrom > from.version + 1
+    const unseen = relation === 'diverged' && from !== null && this.#ledger.trimmedTo > from.version + 1
     if (mustBeTold(relation) && !unseen && resets.length === 0 && !(relation === 'gone' && deleted)) {
       throw new Violation('reset', `${where} (${relation}), and the application is not told`)
     }
     for (const reason of resets) this.#checkReset(reason, from, relation, where)
     this.#head = to
+    if (to?.version === 0 && !(from !== null && from.revision === to.revision && from.version === 0)) this.#absences += 1
     // A delete that was told is seen when the context is in another life, or in none.
     if (from?.incarnation !== to?.incarnation) this.#deletes = this.#deletes.filter(({ told }) => told === null)
     if (to !== null && to.version > 0) this.#incarnation = to.incarnation
@@ -123,7 +135,7 @@ export class ReplicaCheck {
     if (reason === 'rolled_back') {
       const off = relation === 'diverged' || relation === 'back'
       // A fence behind a trimmed log is told as well: nobody can tell whether the head is in the history (P11).
-      const unprovable = rollbacks > 0 && from !== null && this.#ledger.logFrom > from.version + 1
+      const unprovable = rollbacks > 0 && from !== null && this.#ledger.trimmedTo > from.version + 1
       if (!off && !unprovable && rollbacks <= this.#rollbacksTold) {
         throw new Violation('reset', `${where} (${relation}), told rolled_back without a rollback`)
       }

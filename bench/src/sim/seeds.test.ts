@@ -28,6 +28,12 @@ test('a seed runs the same way each time, to the byte', () => {
 })
 
 test.each([...schedules.keys()])('schedule: %s', async (name) => {
-  const { failed } = await runWork(await bundleWorker(null), { schedules: [name], firstSeed: 1, lastSeed: 0, operations: 0 })
+  const { failed } = await runWork(await bundleWorker(null), {
+    schedules: [name],
+    firstSeed: 1,
+    lastSeed: 0,
+    operations: 0,
+    checksOnly: false,
+  })
   expect(failed).toBeNull()
 })

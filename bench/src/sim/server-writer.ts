@@ -32,7 +32,15 @@ export class ServerWriter {
     token: string,
     what: Pick<Submission<Asker>, 'operations' | 'remove' | 'initial' | 'ifVersion'>,
   ): void {
-    const write = this.#world.book.add({ token, contextId, who: node.id, marked: !what.remove, plain: false, incarnation: null })
+    const write = this.#world.book.add({
+      token,
+      contextId,
+      who: node.id,
+      marked: !what.remove,
+      plain: false,
+      incarnation: null,
+      madeOn: null,
+    })
     // The process may end before it knows: nobody waits then.
     write.orphaned = true
     this.#world.note(node.id, 'server', contextId, token)

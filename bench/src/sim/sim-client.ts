@@ -17,6 +17,8 @@ export interface SimHandle {
   readonly check: ReplicaCheck
   /** Time until which its commits stay with it: something was held. */
   pausedUntil: number
+  /** The commit that has waited longest for its answer, and since when. */
+  unanswered: { readonly seq: number; readonly since: number } | null
 }
 
 /** How old a session may become before a live client takes a new one, as part of what the server allows. */
@@ -24,6 +26,8 @@ const renewAt = 0.8
 /** A client looks after its session, and after what was held, this often, ms. */
 const tickMs = 1_000
 
+/** A commit without an answer for this long brings a sync, ms. */
+const unansweredMs = 10_000
 /** How long a client waits after it was told that something is held, ms. */
 const pauseMs = 200
 
@@ -49,7 +53,13 @@ export class SimClient {
     this.#world = world
     this.handles = world.options.contextIds.map((contextId) => {
       const replica = new Replica(contextId, { initial: initialState, inFlight })
-      return { contextId, replica, check: new ReplicaCheck(world, contextId, replica, `${name}/${contextId}`), pausedUntil: 0 }
+      return {
+        contextId,
+        replica,
+        check: new ReplicaCheck(world, contextId, replica, `${name}/${contextId}`),
+        pausedUntil: 0,
+        unanswered: null,
+      }
     })
     this.#tick()
   }
@@ -193,7 +203,15 @@ export class SimClient {
       throw error
     }
     const { contextId, check } = handle
-    const booked = this.#world.book.add({ token, contextId, who: this.name, marked, plain, incarnation: check.incarnationToWriteOn() })
+    const booked = this.#world.book.add({
+      token,
+      contextId,
+      who: this.name,
+      marked,
+      plain,
+      incarnation: check.incarnationToWriteOn(),
+      madeOn: check.absentHead(),
+    })
     if (remove) check.deleted(booked)
     else check.wrote(booked)
     this.#input(handle, () => undefined)
@@ -247,6 +265,7 @@ export class SimClient {
       this.#input(handle, ({ replica, check }) => {
         if (renewed) replica.renewed()
         if (renewed) check.renewed()
+        if (renewed) this.#world.book.renewed(this.name, handle.contextId)
         replica.attached(reply.actor)
       })
     }
@@ -276,12 +295,24 @@ export class SimClient {
     this.#attach(null)
   }
 
+  /** P8: what has had no answer for long is asked for. */
+  #lookAfter(handle: SimHandle): void {
+    const { now } = this.#world.scheduler
+    const seq = handle.replica.unanswered
+    if (seq === null) handle.unanswered = null
+    else if (handle.unanswered?.seq !== seq) handle.unanswered = { seq, since: now }
+    else if (now - handle.unanswered.since >= unansweredMs) {
+      handle.unanswered = null
+      handle.replica.resync()
+    }
+  }
+
   #tick(): void {
     this.#world.scheduler.after(tickMs, () => {
       if (!this.#alive) return
       const idle = this.handles.every(({ replica }) => replica.idle)
       if (this.#attached && idle && this.#world.now > this.#renewAt) this.#renew()
-      for (const handle of this.handles) this.#input(handle, () => undefined)
+      for (const handle of this.handles) this.#input(handle, () => this.#lookAfter(handle))
       this.#tick()
     })
   }

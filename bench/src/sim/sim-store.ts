@@ -106,7 +106,8 @@ export class SimStore {
   }
 
   #noteLog(contextId: string): void {
-    this.#world.ledger(contextId).logFrom = this.model.load(contextId)?.row.firstVersion ?? 1
+    const ledger = this.#world.ledger(contextId)
+    ledger.trimmedTo = Math.max(ledger.trimmedTo, this.model.load(contextId)?.row.firstVersion ?? 1)
   }
 
   #syncNow(query: SyncQuery): SyncResult {

@@ -22,6 +22,8 @@ export interface BookedWrite {
   readonly plain: boolean
   /** Incarnation that it was written on, or, for one on an absent context, that it named when it was sent; `''`: absent, null: any. */
   incarnation: string | null
+  /** The absent head on which it was made, with others of its client; null: there was a state. */
+  madeOn: string | null
   /** It was sent at least once. */
   sent: boolean
   told: Told | null
@@ -57,6 +59,7 @@ export class WriteBook implements TokenListener {
   readonly #numbers = new Map<string, string | null>()
   readonly #decisions = new Map<string, Decision>()
   readonly #refusals = new Map<string, Refusal>()
+  readonly #lives = new Map<string, { readonly incarnation: string; readonly rollbacks: number }>()
   readonly #syncs = new Map<string, StreamSync[]>()
   /** Refused writes that were applied all the same, in a history that had forgotten the refusal: not excludable. */
   readonly #excused = new Set<string>()
@@ -83,6 +86,11 @@ export class WriteBook implements TokenListener {
       throw new Violation('numbers', `${stream} gives number ${seq} of ${contextId} to ${token}, after ${known ?? 'an empty commit'}`)
     }
     this.#numbers.set(key, token)
+  }
+
+  /** A client has a new session: what came of the writes of the old one is not known to those that go on in it. */
+  renewed(who: string, contextId: string): void {
+    for (const write of this.writes.values()) if (write.who === who && write.contextId === contextId) write.madeOn = null
   }
 
   /** The store recorded a verdict, in the very step that wrote the commit. */
@@ -114,6 +122,7 @@ export class WriteBook implements TokenListener {
     if (write.incarnation && write.incarnation !== head.incarnation) {
       throw new Violation('incarnation', `${token} of ${write.who} was written on ${write.incarnation}, and applied as ${show(head)}`)
     }
+    this.#checkLife(write, head)
     if (this.#isExcusable(write)) this.#excused.add(token)
     else this.#excused.delete(token)
   }
@@ -170,6 +179,18 @@ export class WriteBook implements TokenListener {
   #checkRefused({ token, contextId, who, told }: BookedWrite): void {
     if (!this.#ledger(contextId).isApplied(token) || this.#excused.has(token)) return
     throw new Violation('told', `${token} of ${who} was told refused (${told?.code}), and is applied`)
+  }
+
+  /** What a client writes on one absent head belongs to one life: the next ones wait for what the first comes to (P3). */
+  #checkLife({ token, contextId, who, madeOn }: BookedWrite, { incarnation }: Head): void {
+    if (madeOn === null) return
+    const name = `${who} ${contextId} ${madeOn}`
+    const { rollbacks } = this.#ledger(contextId)
+    const life = this.#lives.get(name)
+    if (!life || life.rollbacks !== rollbacks) this.#lives.set(name, { incarnation, rollbacks })
+    else if (life.incarnation !== incarnation) {
+      throw new Violation('incarnation', `${token} of ${who} creates ${incarnation}; what it wrote before went to ${life.incarnation}`)
+    }
   }
 
   /** Refused is absent, except where a rollback took the refusal away and a late request runs before the client's next sync. */
