@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import { defaultClientConditions, defaultServerConditions } from 'vite'
 import { defineConfig } from 'vitest/config'
 
@@ -21,7 +22,8 @@ export default defineConfig({
         },
       },
       {
-        resolve,
+        // A page resolves `ws` to a stub that is no server; the tests of pages against a real server need the real one.
+        resolve: { ...resolve, alias: { ws: fileURLToPath(new URL('e2e/node_modules/ws/wrapper.mjs', import.meta.url)) } },
         ssr,
         test: { name: 'react', environment: 'happy-dom', include: ['react/src/**/*.test.tsx', 'e2e/integration/**/*.test.tsx'] },
       },
