@@ -1,5 +1,5 @@
 import { onTestFinished } from 'vitest'
-import { createContexts } from '../src/contexts.ts'
+import { contextsWith } from '../src/contexts.ts'
 import type { Contexts } from '../src/contexts.ts'
 import { engineOf } from '../src/engine.ts'
 import type { Engine } from '../src/engine.ts'
@@ -10,7 +10,7 @@ import { WireClient } from './wire-client.ts'
 
 /** A server of one test, on a free port of the loopback. */
 export interface Served {
-  readonly contexts: Contexts
+  readonly contexts: Contexts<{}, unknown>
   readonly engine: Engine
   readonly server: Server
   readonly url: string
@@ -21,9 +21,10 @@ export interface Served {
 /** Starts a server, on a store in memory if none is given; all is closed with the test. */
 export async function served(
   options: Partial<ServerOptions> = {},
-  engineOptions: Parameters<typeof createContexts>[0] = {},
+  engineOptions: Parameters<typeof contextsWith>[0] = {},
+  timing: Parameters<typeof contextsWith>[1] = {},
 ): Promise<Served> {
-  const contexts = createContexts(engineOptions) as Contexts
+  const contexts = contextsWith(engineOptions, timing)
   const server = createServer({ contexts, ...options })
   onTestFinished(async () => {
     await server.close({ drainMs: 0 })

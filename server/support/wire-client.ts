@@ -111,7 +111,8 @@ export class WireClient {
 export class WireSession {
   readonly client: WireClient
   readonly attached: AttachReply
-  readonly #streams = new Map<string, { seq: number; settled: number; epoch: number }>()
+  /** The last number of each context. */
+  readonly #last = new Map<string, number>()
 
   constructor(client: WireClient, attached: AttachReply) {
     this.client = client
@@ -130,23 +131,23 @@ export class WireSession {
     this.client.socket.emit('leave', { session: this.id, contextId })
   }
 
-  /** Sends a frame of one commit for each list of operations; gives the numbers they took. */
+  /** Sends one frame with a commit for each list of operations; gives the numbers they took. Settles as late as may be. */
   write(contextId: string, incarnation: string, commits: readonly (readonly Operation[])[], initial?: JsonObject): number[] {
-    const stream = this.#stream(contextId)
-    const first = stream.seq + 1
-    stream.seq += commits.length
+    const first = (this.#last.get(contextId) ?? 0) + 1
     const seqs = commits.map((_, index) => first + index)
+    const last = first + commits.length - 1
+    this.#last.set(contextId, last)
     this.send(
       contextId,
       commits.map((operations, index) => ({ seq: first + index, incarnation, operations, ...(initial && { initial }) })),
+      { settled: Math.max(0, last - 64) },
     )
     return seqs
   }
 
   /** Sends a frame as it is given. */
   send(contextId: string, commits: readonly unknown[], more: object = {}): void {
-    const { epoch, settled } = this.#stream(contextId)
-    this.client.socket.emit('commit', { session: this.id, contextId, epoch, settled, commits, ...more })
+    this.client.socket.emit('commit', { session: this.id, contextId, epoch: 0, settled: 0, commits, ...more })
   }
 
   /** What was told of a number in a `v` frame; waits for it. */
@@ -174,12 +175,6 @@ export class WireSession {
     return this.client.frames.v
       .filter(([id, actor]) => id === contextId && actor === this.attached.actor)
       .flatMap(([, , , outcomes]) => outcomes)
-  }
-
-  #stream(contextId: string): { seq: number; settled: number; epoch: number } {
-    const stream = this.#streams.get(contextId) ?? { seq: 0, settled: 0, epoch: 0 }
-    this.#streams.set(contextId, stream)
-    return stream
   }
 }
 

@@ -20,7 +20,7 @@ function reason(error: unknown, port: number, host: string): string {
 
 /** Whatever a library says, neither the password of the store nor any that stands in a URL leaves this process. */
 function withoutSecrets(text: string, store: string): string {
-  let clean = text.replaceAll(/\/\/[^/\s@]*@/g, '//***@')
+  let clean = text.replaceAll(/\/\/(?!:PASSWORD@)[^/\s@]*@/g, '//***@')
   for (const secret of secretsOf(store)) clean = clean.replaceAll(secret, '***')
   return clean
 }

@@ -132,7 +132,11 @@ test('what it does not understand is misuse, with the usage', async () => {
 })
 
 test('options that do not go together are misuse', async () => {
-  await expectRefused(run('--store', 'memory:', '--host', '0.0.0.0'), 2, /^contextd: On 0\.0\.0\.0 others can connect/)
+  await expectRefused(
+    run('--store', 'memory:', '--host', '0.0.0.0'),
+    2,
+    /^contextd: --host: on 0\.0\.0\.0 others can connect; add --anonymous/,
+  )
   await expectRefused(run('--store', 'mongodb://user:s3cret@host'), 2, /^contextd: .*memory:, sqlite:FILE, redis:/)
   await expectRefused(run('--store', 'memory:', '--cors', '*'), 2, /^contextd: cors\.origin/)
 })

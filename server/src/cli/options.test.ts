@@ -33,6 +33,7 @@ test.each([
   [['--port', '65536'], /--port: 65536 is no port/],
   [['--port', '-1'], /--port/],
   [['--port', '4e3'], /--port: 4e3 is no port/],
+  [['--host', '0.0.0.0'], /--host: on 0\.0\.0\.0 others can connect; add --anonymous/],
   [['--limit', 'depth'], /depth is not NAME=VALUE/],
   [['--limit', 'depth=-1'], /is not NAME=VALUE/],
   [['--limit', 'depth=1.5'], /is not NAME=VALUE/],

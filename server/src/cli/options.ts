@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { defaultLimits } from '@contextd/protocol'
 import type { Limits } from '@contextd/protocol'
+import { isLoopback } from '../socket/admission.ts'
 
 /** What `contextd serve` was asked for. */
 export interface ServeOptions {
@@ -48,6 +49,9 @@ export function readOptions(args: readonly string[]): ServeOptions | 'help' {
   const [verb = 'serve', ...more] = positionals
   if (verb !== 'serve') throw new UsageError(`unknown command: ${verb}`)
   if (more.length > 0) throw new UsageError(`unexpected argument: ${more[0]}`)
+  if (!isLoopback(values.host) && !values.anonymous) {
+    throw new UsageError(`--host: on ${values.host} others can connect; add --anonymous if all of them may read and write everything`)
+  }
   return {
     port: readPort(values.port),
     host: values.host,

@@ -1,4 +1,13 @@
-import { ContextdError, checkContextId, checkOperations, checkState, commitsSchema, decode, isContextdError } from '@contextd/protocol'
+import {
+  ContextdError,
+  DecodeError,
+  checkContextId,
+  checkOperations,
+  checkState,
+  commitsSchema,
+  decode,
+  isContextdError,
+} from '@contextd/protocol'
 import type { CommitMessage, JsonObject, Operation, WireCommit } from '@contextd/protocol'
 import { forbidden } from '../authorize.ts'
 import type { Action, Grants } from '../authorize.ts'
@@ -12,6 +21,8 @@ import { heldBy, isToldByDelta, outcomeOf } from './verdicts.ts'
 
 /** How long to wait where nothing says when there is room again, ms. */
 const someTimeMs = 100
+/** Most numbers of a stream that its client has not settled (P4): the record keeps a verdict for each. */
+const mostUnsettled = 64
 
 /** A `commit` message of an attached session. */
 interface Frame {
@@ -34,6 +45,7 @@ type Wanted = Pick<CommitRequest, 'incarnation' | 'operations' | 'remove' | 'ini
  */
 export function receiveCommits(connection: Connection, payload: unknown, bytes: number, refusal: unknown): void {
   const message = decode(commitsSchema, payload)
+  checkSettled(message)
   const { node } = connection
   const session = connection.sessions.get(message.session)
   if (!session)
@@ -56,6 +68,11 @@ export function receiveCommits(connection: Connection, payload: unknown, bytes: 
   if (reason !== null) return hold(frame, reason)
   for (const commit of message.commits) frame.stream.inFlight.set(numberOf(frame, commit), commit)
   authorizeAndSubmit(frame)
+}
+
+function checkSettled({ settled, commits }: CommitMessage): void {
+  const beyond = commits.findIndex(({ seq }) => seq > settled + mostUnsettled)
+  if (beyond >= 0) throw new DecodeError(`commits[${beyond}].seq`, `at most ${mostUnsettled} numbers above settled`)
 }
 
 function tellAll(

@@ -77,13 +77,13 @@ test('commitsPerSecond: a burst of five seconds’ worth at the limit, and one a
 test('commitsPerSecond: a frame is held whole, and later frames behind it, until its numbers come again', async () => {
   const { connect, contexts } = await served({ limits: { commitsPerSecond: 100, inFlight: 0 } })
   const session = await (await connect()).attach()
-  for (let from = 1; from <= 449; from += 64) session.send('c', numbered(from, 64))
-  session.send('c', numbered(513, 1))
+  for (let from = 1; from <= 449; from += 64) session.send('c', numbered(from, 64), { settled: from - 1 })
+  session.send('c', numbered(513, 1), { settled: 449 })
   expect(await session.outcome('c', 449)).toMatchObject({ type: 'held', ...rateLimited })
   expect(await session.outcome('c', 512)).toMatchObject({ type: 'held' })
   // There is room for one, but it must not overtake.
   expect(await session.outcome('c', 513)).toMatchObject({ type: 'held' })
-  session.send('c', numbered(449, 1))
+  session.send('c', numbered(449, 1), { settled: 448 })
   await session.client.until(() => session.told('c').some(([seq, { type }]) => seq === 449 && type === 'applied'))
   expect(await contexts.get('c')).toMatchObject({ version: 449, state: { n: 449 } })
 })

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { RawSocket } from '../../support/raw-socket.ts'
 import { served } from '../../support/served.ts'
+import { turn } from '../../support/until.ts'
 import { setTo } from '../../support/wire-client.ts'
 
 /** Text that does not compress into fewer bytes on the way. */
@@ -67,3 +68,19 @@ test('F23: a client that asks and never reads is not read from, so that the memo
   await greedy.message((text) => text.startsWith('43150['))
   expect(greedy.messages.filter((text) => text.startsWith('43'))).toHaveLength(151)
 }, 20_000)
+
+test('a client that floods with pings and never reads is cut off', async () => {
+  const { url, connect } = await served()
+  const flood = await RawSocket.open(url)
+  flood.socket.pause()
+  let pings = 0
+  for (; pings < 1_000_000 && flood.socket.readyState === flood.socket.OPEN; pings += 1) {
+    flood.socket.ping('x'.repeat(125))
+    if (pings % 1_000 === 0) await turn()
+  }
+  expect(flood.socket.readyState).not.toBe(flood.socket.OPEN)
+  expect(pings).toBeLessThan(1_000_000)
+  const session = await (await connect()).attach()
+  session.write('c', '', [[setTo('n', 1)]])
+  expect(await session.outcome('c', 1)).toMatchObject({ type: 'applied' })
+})

@@ -1,6 +1,8 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { served } from '../../support/served.ts'
+import type { Served } from '../../support/served.ts'
+import { until } from '../../support/until.ts'
 import { setTo } from '../../support/wire-client.ts'
 import type { WireSession } from '../../support/wire-client.ts'
 import { redisBackend } from '../backends/redis/redis.ts'
@@ -93,6 +95,71 @@ test('a user is cut off on every server', async () => {
   const ended = ada.client.ended()
   await here.server.revoke('ada')
   expect(await ended).toBe('transport close')
+})
+
+/** Holds back what Redis publishes to the sockets of a server, as a slow subscriber connection does. */
+function heldBack({ server }: Served): { readonly held: unknown[]; readonly release: () => void } {
+  const adapter = server.io.sockets.adapter as unknown as { onMessage(message: unknown): void }
+  const deliver = adapter.onMessage.bind(adapter)
+  const held: unknown[] = []
+  adapter.onMessage = (message) => void held.push(message)
+  return {
+    held,
+    release: () => {
+      adapter.onMessage = deliver
+      for (const message of held) deliver(message)
+    },
+  }
+}
+
+test('who leaves before the delta has come by is told by a verdict', async () => {
+  const { here } = await pair()
+  const session = await (await here.connect()).attach()
+  await session.sync('c')
+  const { held, release } = heldBack(here)
+  session.write('c', '', [[setTo('n', 1)], [setTo('n', 2)]])
+  await until(() => held.length > 0)
+  // The commit itself is answered by now: another of the same queue is.
+  await here.contexts.set('c', { n: 3 })
+  expect(session.told('c')).toEqual([])
+  session.leave('c')
+  expect(await session.outcome('c', 2)).toMatchObject({ type: 'applied', head: { version: 2 } })
+  release()
+  await session.sync('other')
+  expect(session.client.frames.d).toEqual([])
+})
+
+test('F26: before a server closes, commits are answered also where their delta has not come by', async () => {
+  const { here } = await pair()
+  const session = await (await here.connect()).attach()
+  await session.sync('c')
+  const { held } = heldBack(here)
+  for (let n = 1; n <= 25; n += 1) session.write('c', '', [[setTo(`k${n}`, n)]])
+  await until(() => held.length > 0)
+  await here.server.close()
+  expect(session.told('c').map(([seq, { type }]) => [seq, type])).toEqual(Array.from({ length: 25 }, (_, index) => [index + 1, 'applied']))
+})
+
+test('a sync is read only once the subscription is confirmed, and nothing in between is lost', async () => {
+  const { here, away } = await pair()
+  const { publishing } = here.engine.backend
+  if (publishing.type !== 'publish') throw new Error('the store does not publish')
+  const confirm = publishing.sockets.confirm.bind(publishing.sockets)
+  let [asked, go] = [false, (): void => {}]
+  publishing.sockets.confirm = async (contextId) => {
+    asked = true
+    await new Promise<void>((resolve) => (go = resolve))
+    await confirm(contextId)
+  }
+  const session = await (await here.connect()).attach()
+  const syncing = session.sync('c')
+  await until(() => asked)
+  await away.contexts.set('c', { n: 1 })
+  go()
+  expect(await syncing).toMatchObject({ answer: { type: 'full', head: { version: 1 } } })
+  await away.contexts.set('c', { n: 2 })
+  await session.client.until(() => session.client.frames.d.some(([, , base]) => base === 1))
+  expect(session.client.frames.d.at(-1)?.slice(0, 3)).toEqual(['c', expect.any(String), 1])
 })
 
 test('F20: garbage on every channel of the adapter harms nobody', async () => {
