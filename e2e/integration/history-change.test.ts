@@ -81,7 +81,7 @@ test('away for 100 commits: a delta, smaller than the snapshot; not behind: no c
   await limited.close()
 })
 
-test('G7: after a rollback of Redis everybody is on the state of the server, told by `rolled_back`', async () => {
+test('G7: after a rollback of Redis everybody is on the state of the server, told by `rolled_back`', { timeout: 30_000 }, async () => {
   const id = 'note:rollback'
   await contexts.set(id, { n: 0, by: 'server' })
   const handles = await open(id)

@@ -24,7 +24,7 @@ export class RawClient {
   async open(contextId: string, head: Head | null = null): Promise<{ stream: RawStream; reply: SyncReply }> {
     const request = { session: this.#attached.session, contextId, head, epoch: 0, told: 0, settled: 0 }
     const reply = (await this.socket.call('sync', request)) as SyncReply
-    const stream = new RawStream(this.socket, this.#attached, contextId, headOf(reply).incarnation)
+    const stream = new RawStream(this.socket, this.#attached, contextId, incarnationOf(reply, head))
     this.#streams.set(contextId, stream)
     return { stream, reply }
   }
@@ -48,9 +48,11 @@ export class RawClient {
   }
 }
 
-function headOf({ answer }: SyncReply): Head {
-  if (answer.type === 'full' || answer.type === 'same' || answer.type === 'absent') return answer.head
-  throw new Error(`no head in a sync answer of type ${answer.type}`)
+/** Life of the context that a sync answer is of; a delta stays in the life of the head that was asked with. */
+function incarnationOf({ answer }: SyncReply, asked: Head | null): string {
+  if (answer.type === 'full' || answer.type === 'same' || answer.type === 'absent') return answer.head.incarnation
+  if (answer.type === 'delta' && asked) return asked.incarnation
+  throw new Error(`unexpected sync answer of type ${answer.type}`)
 }
 
 /** Writes to one context, in frames of what one microtask wrote. */
