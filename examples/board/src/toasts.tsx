@@ -1,3 +1,4 @@
+import { isContextdError } from '@contextd/client'
 import type { ContextdError, RejectedWrite } from '@contextd/client'
 import { useState } from 'react'
 import type { ReactNode } from 'react'
@@ -39,7 +40,7 @@ function RejectedToast({ write, onRetry, onDiscard }: { write: RejectedWrite; on
       <WarnIcon />
       <div>
         <strong>{titleOf(write.error)}</strong>
-        <p>{write.error.message}</p>
+        <p>{reasonOf(write.error)}</p>
         <div className="toast-row">
           <button type="button" className="button button-quiet" onClick={onRetry}>
             Try again
@@ -64,6 +65,12 @@ function ResetToast({ text }: { text: string }): ReactNode {
       </button>
     </div>
   )
+}
+
+/** What a schema says is meant for people; where in the state it says it is not. */
+function reasonOf(error: ContextdError): string {
+  const issues = isContextdError(error, 'invalid_state') ? error.details.issues : undefined
+  return issues?.map(({ message }) => message).join(' ') ?? error.message
 }
 
 function titleOf({ code }: ContextdError): string {

@@ -38,7 +38,7 @@ export function useNewVisitor(): Visitor {
 /** A colour that always is the same for a name, as a hue in degrees. */
 export function hueOf(name: string): number {
   let hash = 0
-  for (const letter of name) hash = (hash * 31 + (letter.codePointAt(0) ?? 0)) % 4_096
+  for (const letter of name) hash = (hash * 17 + (letter.codePointAt(0) ?? 0)) % 4_096
   // Golden angle: names that differ little differ much in colour.
   return Math.round((hash * 137.508) % 360)
 }
