@@ -206,6 +206,11 @@ describe('applying operations', () => {
     ['a set of the state to a list', { type: 'set', path: [], value: [] }],
     ['a set of the state to null', { type: 'set', path: [], value: null }],
     ['an id that is there', { type: 'insert', path: ['cards'], values: [{ id: 'x' }], at: 'end' }],
+    [
+      'an id that is there, among many',
+      { type: 'insert', path: ['cards'], values: [{ id: 'p' }, { id: 'q' }, { id: 'y' }, {}], at: 'end' },
+    ],
+    ['an id twice among many', { type: 'insert', path: ['cards'], values: [{ id: 'p' }, { id: 'q' }, { id: 'p' }], at: 'end' }],
     ['an id twice in one insert', { type: 'insert', path: ['cards'], values: [{ id: 'z' }, { id: 'z' }], at: 'end' }],
     ['an item set to another one’s id', { type: 'set', path: ['cards', { id: 'x' }], value: { id: 'y' } }],
     ['an id set to another one’s', { type: 'set', path: ['cards', { id: 'x' }, 'id'], value: 'y' }],

@@ -11,6 +11,7 @@ import type { JsonObject, JsonValue } from './json.ts'
 import { deepestNesting, excerpt, isObject, pathText } from './json-shape.ts'
 import type { Position } from './json-shape.ts'
 import { findAnchor, findById, findItem, idOf, itemKeyOf } from './keyed-list.ts'
+import { afterRemoval, assertNewIds, insertAll, twice } from './list-edits.ts'
 import type { ListOptions, Operation } from './operation.ts'
 import type { Anchor, Path } from './path.ts'
 import { containerAt, gone, positionIn, resolve, resolveList } from './resolve.ts'
@@ -126,13 +127,7 @@ class Run {
     if (values.length === 0) return
     const { positions, list } = resolveList(this.draft.state, path, this.#itemKey)
     const index = findAnchor(list, at, this.#itemKey)
-    const fresh = new Set<string>()
-    for (const value of values) {
-      const id = idOf(value, this.#itemKey)
-      if (id === undefined) continue
-      if (fresh.has(id) || findById(list, id, this.#itemKey) >= 0) throw twice(path, id)
-      fresh.add(id)
-    }
+    assertNewIds(list, values, path, this.#itemKey)
     const copy = this.draft.writable(positions, positions.length) as JsonValue[]
     insertAll(copy, index, values)
     for (let offset = 0; offset < values.length; offset += 1) {
@@ -226,9 +221,6 @@ class Run {
   }
 }
 
-const twice = (path: Path, id: string): Error =>
-  invalid(`${pathText(path)} has an item with the id ${excerpt(id)} already; ids are used once in a list.`)
-
 const isSameKind = (a: JsonValue, b: JsonValue): boolean =>
   typeof a === 'object' && typeof b === 'object' && a !== null && b !== null && Array.isArray(a) === Array.isArray(b)
 
@@ -242,18 +234,4 @@ function mergedNew(patch: JsonObject): JsonObject {
     if (value !== null) result[key] = isObject(value) ? mergedNew(value) : value
   }
   return result
-}
-
-function insertAll(list: JsonValue[], index: number, values: readonly JsonValue[]): void {
-  const tail = list.splice(index)
-  for (const value of values) list.push(value)
-  for (const item of tail) list.push(item)
-}
-
-/** A place after an item of a list has been removed. @throws {ContextdError} `invalid_operation` – it lay in that item. */
-function afterRemoval(target: readonly Position[], list: readonly Position[], index: number): Position[] {
-  const position = target[list.length]
-  if (typeof position !== 'number' || !list.every((step, depth) => target[depth] === step)) return [...target]
-  if (position === index) throw invalid('An item cannot be moved into itself.')
-  return position > index ? target.with(list.length, position - 1) : [...target]
 }

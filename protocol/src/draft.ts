@@ -38,8 +38,9 @@ export class Draft {
 
   /** For a part of the state that is handed out: from now on it is not changed any more, but copied when it must be. */
   release(part: JsonValue | undefined): void {
-    // What has been copied lies in something that has been copied too, so the part itself tells.
-    if (this.#copies.has(part as Container)) this.#copies.clear()
+    if (typeof part !== 'object' || part === null) return
+    // What has been copied lies in something that has been copied too: below what has not, there is nothing to release.
+    if (this.#copies.delete(part)) for (const child of Object.values(part)) this.release(child)
   }
 
   #copyOnce<T extends Container>(container: T): T {

@@ -37,6 +37,8 @@ describe('the items of a list', () => {
     expect(itemRefAt(keyed, 1)).toEqual({ id: 'b' })
     expect(itemRefAt(plain, 1)).toEqual({ index: 1, value: 'y' })
     expect(itemRefAt([{ id: 'a' }, { id: 'a' }], 1)).toEqual({ index: 1, value: { id: 'a' } })
+    expect(itemRefAt([{ id: 'a' }, { id: 'a' }], 0)).toEqual({ index: 0, value: { id: 'a' } })
+    expect(itemRefAt([1, { id: 'a' }], 1)).toEqual({ id: 'a' })
     expect(itemRefAt([{ key: 'k' }], 0, 'key')).toEqual({ id: 'k' })
   })
 

@@ -32,9 +32,9 @@ export function positionsById(list: readonly JsonValue[], itemKey: string): Map<
   return positions
 }
 
-/** Position of the item with this id, or −1. */
-export function findById(list: readonly JsonValue[], id: string, itemKey: string): number {
-  for (let index = 0; index < list.length; index += 1) {
+/** Position of the first item with this id, or −1. */
+export function findById(list: readonly JsonValue[], id: string, itemKey: string, start: number = 0): number {
+  for (let index = start; index < list.length; index += 1) {
     const item = list[index]
     if (typeof item === 'object' && item !== null && (item as { [key: string]: JsonValue })[itemKey] === id && idOf(item, itemKey) === id)
       return index
@@ -64,10 +64,10 @@ export function findItem(list: readonly JsonValue[], ref: ItemRef, itemKey: stri
   return isAddress(ref) ? findById(list, ref.id, itemKey) : findNearest(list, ref.index, ref.value)
 }
 
-/** The reference to the item at a position: by id where the list has keys, else by position and value. */
+/** The reference to the item at a position: by id if it has one that no other item has, else by position and value. */
 export function itemRefAt(list: readonly JsonValue[], index: number, itemKey: string = defaultItemKey): ItemRef {
   const id = idOf(list[index], itemKey)
-  if (id !== undefined && positionsById(list, itemKey) !== null) return { id }
+  if (id !== undefined && findById(list, id, itemKey) === index && findById(list, id, itemKey, index + 1) < 0) return { id }
   return { index, value: list[index]! }
 }
 
