@@ -113,7 +113,9 @@ test('G7: deleted and created again at the same version, everybody is on the new
   await contexts.set(id, { n: 7, by: 'second life' })
   await contexts.update(id, { n: 8 })
   clients[1]!.connect()
-  await until('both are on the second life', () => [here!, away!].every((handle) => handle.get()?.by === 'second life' && handle.get()?.n === 8))
+  await until('both are on the second life', () =>
+    [here!, away!].every((handle) => handle.get()?.by === 'second life' && handle.get()?.n === 8),
+  )
   expect(here!.status.get().version).toBe(2)
   expect(away!.status.get().version).toBe(2)
   expect(resets).toEqual([['recreated'], ['recreated']])

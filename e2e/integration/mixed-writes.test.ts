@@ -61,7 +61,7 @@ async function write(handle: ContextHandle<World>, client: number, seed: number,
     const leave = (): boolean => open.delete(made)
     made.then(leave, leave)
     progress()
-    while (open.size >= 32) await Promise.race([...open].map((one) => one.catch(() => {})))
+    while (open.size >= 32) await Promise.race([...open].map((waiting) => waiting.catch(() => {})))
   }
 
   function one(n: number): Write {
@@ -103,45 +103,49 @@ async function disturb(done: () => number): Promise<void> {
   admin.disconnect()
 }
 
-test('G1 G3 G5: 7,200 mixed writes over two servers survive a killed server and killed Redis connections', { timeout: 180_000 }, async () => {
-  const seed = Number(process.env['SEED'] ?? 20_261_125)
-  console.info(`seed ${seed}`)
-  const errors: ContextdError[] = []
-  const clients: Client<Worlds>[] = Array.from({ length: clientCount }, (_, index) =>
-    createClient<Worlds>({ url: servers[index % 2]!.url, onError: (error) => errors.push(error) }),
-  )
-  const handles = clients.map((client) => client.context('world:mixed', { initial }))
-  for (const handle of handles) handle.subscribe(() => {})
-  const tally: Tally = { increments: 0, appends: 0, writes: [], moves: new Set() }
-  await Promise.all(handles.map((handle) => handle.ready({ live: true })))
+test(
+  'G1 G3 G5: 7,200 mixed writes over two servers survive a killed server and killed Redis connections',
+  { timeout: 180_000 },
+  async () => {
+    const seed = Number(process.env['SEED'] ?? 20_261_125)
+    console.info(`seed ${seed}`)
+    const errors: ContextdError[] = []
+    const clients: Client<Worlds>[] = Array.from({ length: clientCount }, (_, index) =>
+      createClient<Worlds>({ url: servers[index % 2]!.url, onError: (error) => errors.push(error) }),
+    )
+    const handles = clients.map((client) => client.context('world:mixed', { initial }))
+    for (const handle of handles) handle.subscribe(() => {})
+    const tally: Tally = { increments: 0, appends: 0, writes: [], moves: new Set() }
+    await Promise.all(handles.map((handle) => handle.ready({ live: true })))
 
-  let done = 0
-  const writing = Promise.all(handles.map((handle, index) => write(handle, index, seed, tally, () => (done += 1))))
-  await Promise.all([writing, disturb(() => done)])
-  const outcomes = await Promise.allSettled(tally.writes)
+    let done = 0
+    const writing = Promise.all(handles.map((handle, index) => write(handle, index, seed, tally, () => (done += 1))))
+    await Promise.all([writing, disturb(() => done)])
+    const outcomes = await Promise.allSettled(tally.writes)
 
-  const contexts = createContexts({ backend: redisBackend(redis.url) })
-  const stored = (await contexts.get('world:mixed'))!
-  const state = stored.state as unknown as World
-  await contexts.close()
-  await until('every client is at the head', () => handles.every((handle) => handle.status.get().version === stored.version))
-  for (const handle of handles) expect(handle.get()).toEqual(state)
+    const contexts = createContexts({ backend: redisBackend(redis.url) })
+    const stored = (await contexts.get('world:mixed'))!
+    const state = stored.state as unknown as World
+    await contexts.close()
+    await until('every client is at the head', () => handles.every((handle) => handle.status.get().version === stored.version))
+    for (const handle of handles) expect(handle.get()).toEqual(state)
 
-  expect(state.counter).toBe(tally.increments)
-  expect(state.log).toHaveLength(tally.appends)
-  for (let client = 0; client < clientCount; client += 1) {
-    const numbers = state.log.filter((entry) => entry.client === client).map(({ n }) => n)
-    expect(numbers).toEqual(numbers.toSorted((a, b) => a - b))
-  }
-  expect([...state.left, ...state.right].map(({ id }) => id).toSorted()).toEqual(cards.map(({ id }) => id).toSorted())
-  const applied = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value.version] : []))
-  const versions = [...new Set(applied)].toSorted((a, b) => a - b)
-  expect(versions).toEqual(Array.from({ length: stored.version }, (_, index) => index + 1))
-  // Only a move whose card another client has moved away meanwhile is refused; each refusal is told once.
-  const refused = tally.writes.filter((_, index) => outcomes[index]!.status === 'rejected')
-  expect(refused.filter((made) => !tally.moves.has(made))).toEqual([])
-  expect(errors.map(({ code }) => code)).toEqual(refused.map(() => 'conflict'))
-  expect(clients.flatMap((client) => client.rejected.get())).toHaveLength(refused.length)
-  expect(servers.map((server) => server.errors)).toEqual(['', ''])
-  await Promise.all(clients.map((client) => client.destroy()))
-})
+    expect(state.counter).toBe(tally.increments)
+    expect(state.log).toHaveLength(tally.appends)
+    for (let client = 0; client < clientCount; client += 1) {
+      const numbers = state.log.filter((entry) => entry.client === client).map(({ n }) => n)
+      expect(numbers).toEqual(numbers.toSorted((a, b) => a - b))
+    }
+    expect([...state.left, ...state.right].map(({ id }) => id).toSorted()).toEqual(cards.map(({ id }) => id).toSorted())
+    const applied = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value.version] : []))
+    const versions = [...new Set(applied)].toSorted((a, b) => a - b)
+    expect(versions).toEqual(Array.from({ length: stored.version }, (_, index) => index + 1))
+    // Only a move whose card another client has moved away meanwhile is refused; each refusal is told once.
+    const refused = tally.writes.filter((_, index) => outcomes[index]!.status === 'rejected')
+    expect(refused.filter((made) => !tally.moves.has(made))).toEqual([])
+    expect(errors.map(({ code }) => code)).toEqual(refused.map(() => 'conflict'))
+    expect(clients.flatMap((client) => client.rejected.get())).toHaveLength(refused.length)
+    expect(servers.map((server) => server.errors)).toEqual(['', ''])
+    await Promise.all(clients.map((client) => client.destroy()))
+  },
+)

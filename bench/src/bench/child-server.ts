@@ -51,7 +51,10 @@ export async function serve(role: Role): Promise<void> {
 }
 
 async function serveContextd(store: string): Promise<string> {
-  const contexts = createContexts({ backend: openBackend(store), limits: { commitsPerSecond: 0, messagesPerSecond: 0, socketsPerAddress: 0 } })
+  const contexts = createContexts({
+    backend: openBackend(store),
+    limits: { commitsPerSecond: 0, messagesPerSecond: 0, socketsPerAddress: 0 },
+  })
   const server = createServer({ contexts, limits: { commitsPerSecond: 0, messagesPerSecond: 0, socketsPerAddress: 0 } })
   await server.listen({ port: 0 })
   process.on('SIGTERM', () => process.exit(0))

@@ -11,7 +11,11 @@ export async function echoFloor(server: ChildServer, span: Span, connections: nu
   const sockets = await Promise.all(Array.from({ length: connections }, () => RawSocket.connect(server.url, path)))
   let done = 0
   let running = true
-  const payload = { session: 'a'.repeat(30), contextId: 'bench:hot', commits: [{ seq: 1, operations: [{ type: 'increment', path: ['n'], by: 1 }] }] }
+  const payload = {
+    session: 'a'.repeat(30),
+    contextId: 'bench:hot',
+    commits: [{ seq: 1, operations: [{ type: 'increment', path: ['n'], by: 1 }] }],
+  }
   for (const socket of sockets) {
     const next = (): void => {
       done += 1
@@ -43,7 +47,16 @@ export async function broadcastFloor(server: ChildServer, span: Span, subscriber
   const sockets = await Promise.all(Array.from({ length: subscribers }, () => RawSocket.connect(server.url, path)))
   let frames = 0
   let running = true
-  const ready = JSON.stringify(['bench:hot', 'i'.repeat(22), 1, 'r'.repeat(22), 't'.repeat(22), 1, [[null, 'a']], [[0, 1, [[1, ['n'], 1]]]]])
+  const ready = JSON.stringify([
+    'bench:hot',
+    'i'.repeat(22),
+    1,
+    'r'.repeat(22),
+    't'.repeat(22),
+    1,
+    [[null, 'a']],
+    [[0, 1, [[1, ['n'], 1]]]],
+  ])
   for (const [index, socket] of sockets.entries()) {
     socket.on('d', () => {
       frames += 1

@@ -42,7 +42,8 @@ export class RawClient {
 
   #verdicts([contextId, , , outcomes]: VerdictFrame): void {
     for (const [seq, outcome] of outcomes) {
-      if (outcome.type !== 'applied' && outcome.type !== 'nothing') throw new Error(`commit ${seq} of ${contextId}: ${JSON.stringify(outcome)}`)
+      if (outcome.type !== 'applied' && outcome.type !== 'nothing')
+        throw new Error(`commit ${seq} of ${contextId}: ${JSON.stringify(outcome)}`)
       this.#streams.get(contextId)?.acknowledged(seq)
     }
   }
