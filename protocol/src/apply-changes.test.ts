@@ -2,6 +2,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { applyChanges } from './apply-changes.ts'
 import type { Change } from './delta.ts'
 import { invert } from './invert.ts'
+import { deepestNesting } from './json-shape.ts'
 import type { JsonObject, JsonValue } from './json.ts'
 import { applyChangesPlainly } from './testing/oracle.ts'
 
@@ -20,6 +21,12 @@ const state = {
     { id: 'y', n: 0 },
   ],
   other: [{ id: 'z' }],
+}
+
+function nested(depth: number): JsonValue {
+  let value: JsonValue = 1
+  for (let level = 0; level < depth; level += 1) value = [value]
+  return value
 }
 
 describe('applying changes', () => {
@@ -85,6 +92,7 @@ describe('applying changes', () => {
     ['the root removed', [removed()]],
     ['the root added', [added([], {})]],
     ['the root a list', [modified([], [])]],
+    ['a value too deep for its place', [added(['o', 'x'], nested(deepestNesting - 1))]],
     ['no value', [{ path: ['x'], action: 'added' }]],
     ['an unknown action', [{ path: ['n'], action: 'replaced' as 'added', value: 1 }]],
     ['no path', [{ action: 'added', value: 1 } as unknown as Change]],

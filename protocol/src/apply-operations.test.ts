@@ -113,6 +113,43 @@ describe('applying operations', () => {
     expect(next.list[4_999]).toBe(long.list[4_999])
   })
 
+  test('tells old values as they were, also when what was replaced or moved is edited again', () => {
+    const before = {
+      l: [
+        { id: 'a', n: 0 },
+        { id: 'b', n: 0 },
+        { id: 'c', n: 0 },
+      ],
+    }
+    const moved = applyOperations(before, [
+      { type: 'increment', path: ['l', { id: 'a' }, 'n'], by: 1 },
+      { type: 'move', from: { path: ['l'], item: { id: 'a' } }, to: { path: ['l'], at: 'end' } },
+      { type: 'increment', path: ['l', { id: 'a' }, 'n'], by: 1 },
+    ])
+    expect(moved.changes).toEqual([
+      { path: ['l', 0, 'n'], action: 'modified', value: 1, oldValue: 0 },
+      { path: ['l', 0], action: 'removed', oldValue: { id: 'a', n: 1 } },
+      { path: ['l', 2], action: 'added', value: { id: 'a', n: 1 } },
+      { path: ['l', 2, 'n'], action: 'modified', value: 2, oldValue: 1 },
+    ])
+    const replaced = applyOperations(before, [
+      { type: 'increment', path: ['l', { id: 'a' }, 'n'], by: 1 },
+      { type: 'set', path: ['l'], value: [{ id: 'a', n: 1 }, 0] },
+      { type: 'increment', path: ['l', 0, 'n'], by: 1 },
+    ])
+    expect(replaced.changes[1]).toEqual({
+      path: ['l'],
+      action: 'modified',
+      value: [{ id: 'a', n: 1 }, 0],
+      oldValue: [
+        { id: 'a', n: 1 },
+        { id: 'b', n: 0 },
+        { id: 'c', n: 0 },
+      ],
+    })
+    expect(replaced.state.l[0]).toEqual({ id: 'a', n: 2 })
+  })
+
   test('keeps the item that moves', () => {
     const next = after({ type: 'move', from: { path: ['cards'], item: { id: 'x' } }, to: { path: ['cards'], at: 'end' } })
     expect(next.cards.map(({ id }) => id)).toEqual(['y', 'x'])
