@@ -27,6 +27,9 @@ export type Authorize<U extends User = User> = (request: {
 /** Which of the actions asked for are allowed. */
 export type Grants = ReadonlySet<Action>
 
+/** Every action, where nobody is asked. */
+export const everything: Grants = new Set<Action>(['read', 'write', 'create', 'delete', 'presence', 'lock', 'list'])
+
 /** Asks the application's hook. Nothing is read before it has answered, so that a refusal is the same for what does not exist. */
 export class Access {
   readonly #authorize: Authorize | undefined
@@ -35,10 +38,16 @@ export class Access {
     this.#authorize = authorize
   }
 
+  /** Nobody is asked: everything is allowed. */
+  get open(): boolean {
+    return this.#authorize === undefined
+  }
+
   /** Which of these actions are allowed; at once if the hook answers at once. Anything but `true` refuses. */
   grants(user: User | null, contextId: string, actions: readonly Action[]): Grants | Promise<Grants> {
     const authorize = this.#authorize
-    if (authorize === undefined || actions.length === 0) return new Set(actions)
+    if (authorize === undefined) return everything
+    if (actions.length === 0) return new Set()
     const answers = actions.map((action) => authorize({ user, contextId, action }))
     if (answers.every((answer) => typeof answer === 'boolean')) return granted(actions, answers)
     return Promise.all(answers.map(async (answer) => answer)).then((settled) => granted(actions, settled))

@@ -1,23 +1,14 @@
-import {
-  ContextdError,
-  DecodeError,
-  checkContextId,
-  checkOperations,
-  checkState,
-  commitsSchema,
-  decode,
-  isContextdError,
-} from '@contextd/protocol'
-import type { CommitMessage, JsonObject, Operation, WireCommit } from '@contextd/protocol'
-import { forbidden } from '../authorize.ts'
+import { ContextdError, DecodeError, checkContextId, commitsSchema, decode, isContextdError } from '@contextd/protocol'
+import type { CommitMessage, WireCommit } from '@contextd/protocol'
+import { everything } from '../authorize.ts'
 import type { Action, Grants } from '../authorize.ts'
 import type { Answer } from '../commit-queue.ts'
-import type { CommitRequest } from '../engine.ts'
 import { actorOf } from '../session.ts'
 import type { AttachedSession, Stream } from './attached-session.ts'
 import type { Connection } from './connection.ts'
 import { closed, rateLimited, wireError } from './errors.ts'
 import { heldBy, isToldByDelta, outcomeOf } from './verdicts.ts'
+import { wantedBy } from './wanted.ts'
 
 /** How long to wait where nothing says when there is room again, ms. */
 const someTimeMs = 100
@@ -32,8 +23,6 @@ interface Frame {
   readonly message: CommitMessage
   readonly bytes: number
 }
-/** What a commit wants, once checked. */
-type Wanted = Pick<CommitRequest, 'incarnation' | 'operations' | 'remove' | 'initial'>
 
 /**
  * Takes what a session wrote. Every number is answered: by the room's delta, or by a `v` frame. What is held is held from the first such
@@ -62,11 +51,10 @@ export function receiveCommits(connection: Connection, payload: unknown, bytes: 
     // There is no such stream to record it in; the answer is always the same.
     return tellAll(connection, session.actor, message, { type: 'refused', ...wireError(error) })
   }
-  pruneStreams(session)
   const frame: Frame = { connection, session, stream: session.stream(message.contextId), message, bytes }
   const reason = node.closing ? closed('The server is closing.') : (refusal ?? heldBefore(frame) ?? overLimit(frame))
   if (reason !== null) return hold(frame, reason)
-  for (const commit of message.commits) frame.stream.inFlight.set(numberOf(frame, commit), commit)
+  for (const commit of message.commits) frame.stream.inFlight.set(commit.seq, commit)
   authorizeAndSubmit(frame)
 }
 
@@ -84,14 +72,12 @@ function tellAll(
   for (const { seq } of commits) connection.tell(contextId, actor, epoch, seq, outcome)
 }
 
-const numberOf = ({ message }: Frame, { seq }: WireCommit): string => `${message.epoch} ${seq}`
 const firstOf = ({ message }: Frame): number => Math.min(...message.commits.map(({ seq }) => seq))
 
 /** Answers a whole frame as held, and remembers where. */
 function hold(frame: Frame, error: unknown): void {
   const { connection, session, stream, message } = frame
-  for (const commit of message.commits)
-    if (stream.inFlight.get(numberOf(frame, commit)) === commit) stream.inFlight.delete(numberOf(frame, commit))
+  for (const commit of message.commits) if (stream.inFlight.get(commit.seq) === commit) stream.inFlight.delete(commit.seq)
   const from = firstOf(frame)
   if (stream.held === null || from <= stream.held.from) {
     const retryAfterMs = isContextdError(error, 'rate_limited') ? error.details.retryAfterMs : someTimeMs
@@ -113,8 +99,9 @@ function heldBefore(frame: Frame): unknown {
 function overLimit(frame: Frame): ContextdError | null {
   const { connection, session, stream, message } = frame
   const { limits } = connection.node
-  const more = message.commits.filter((commit) => !stream.inFlight.has(numberOf(frame, commit))).length
-  if (limits.inFlight > 0 && stream.inFlight.size + more > limits.inFlight) return rateLimited('inFlight', someTimeMs)
+  let unanswered = stream.inFlight.size
+  for (const { seq } of message.commits) if (!stream.inFlight.has(seq)) unanswered += 1
+  if (limits.inFlight > 0 && unanswered > limits.inFlight) return rateLimited('inFlight', someTimeMs)
   const wait = session.commits.take(message.commits.length, performance.now())
   if (wait === 0) return null
   connection.node.counts.rateLimited += 1
@@ -127,7 +114,7 @@ function authorizeAndSubmit(frame: Frame): void {
   const { node, user } = connection
   let grants: Grants | Promise<Grants>
   try {
-    grants = node.access.grants(user, message.contextId, actionsOf(message))
+    grants = node.access.open ? everything : node.access.grants(user, message.contextId, actionsOf(message))
   } catch (error) {
     return failed(frame, error)
   }
@@ -142,7 +129,6 @@ function authorizeAndSubmit(frame: Frame): void {
     )
     .finally(() => {
       if (stream.turn === turn) stream.turn = null
-      forgetIdle(frame)
     })
   stream.turn = turn
 }
@@ -169,78 +155,32 @@ function actionsOf({ commits }: CommitMessage): readonly Action[] {
 function submit(frame: Frame, grants: Grants): void {
   const { connection, session, message, bytes } = frame
   const { node, user, userId } = connection
+  const { limits } = node
   const reason = connection.closed ? closed('The connection is gone.') : heldBefore(frame)
   if (reason !== null) return hold(frame, reason)
   const { contextId, epoch, settled, commits } = message
+  const { streamKey: key, mintedAt, actor } = session
+  const author = { userId, actor }
   const size = Math.ceil(bytes / commits.length)
   for (const commit of commits) {
-    node.engine.submit(contextId, {
-      ...wantedBy(frame, commit, grants),
-      ...(commit.lock && { lock: commit.lock }),
-      ...(commit.ifVersion !== undefined && { ifVersion: commit.ifVersion }),
-      source: session.streamKey,
-      stream: { key: session.streamKey, mintedAt: session.mintedAt, epoch, seq: commit.seq, settled },
-      author: { userId, actor: session.actor },
-      size,
-      user,
-      reply: (answer) => answered(frame, commit, answer),
-    })
-  }
-  forgetIdle(frame)
-}
-
-/** What a commit is handed in as. A refusal at the edge is handed in too: it takes its number, and is recorded as the verdict. */
-function wantedBy(frame: Frame, commit: WireCommit, grants: Grants): Wanted {
-  const { incarnation } = commit
-  if (commit.delete)
-    return grants.has('delete') ? { incarnation, operations: [], remove: true, initial: null } : refused(forbidden('delete'))
-  if (commit.operations.length === 0) return { incarnation, operations: [], remove: false, initial: null }
-  const allowed = allowedTo(incarnation, grants)
-  if (allowed === 'nothing') return refused(forbidden('write'))
-  try {
-    checkBytes(frame, commit)
-    const { limits } = frame.connection.node
-    const operations = checkOperations(commit.operations, limits)
-    const initial = incarnation === '' ? checkState(commit.initial ?? {}, limits) : null
-    return { incarnation, operations: allowed === 'everything' ? operations : onlyIf(allowed, operations), remove: false, initial }
-  } catch (error) {
-    return refused(error)
+    const { incarnation, operations, remove, initial } = wantedBy(commit, grants, limits, bytesOf(frame, commit))
+    const { seq, lock, ifVersion } = commit
+    const stream = { key, mintedAt, epoch, seq, settled }
+    const reply = (answer: Answer): void => answered(frame, commit, answer)
+    const request = { source: key, stream, author, incarnation, operations, remove, initial, size, user, reply }
+    const conditional = lock !== undefined || ifVersion !== undefined
+    // Most commits have no condition, and are made in one piece.
+    node.engine.submit(
+      contextId,
+      conditional ? { ...request, ...(lock && { lock }), ...(ifVersion !== undefined && { ifVersion }) } : request,
+    )
   }
 }
 
-/** What a writer may do; of one that wrote on an absent context only the step knows whether that would create it. */
-function allowedTo(incarnation: string, grants: Grants): 'everything' | 'nothing' | 'write' | 'create' {
-  const write = grants.has('write')
-  const create = incarnation !== '' || grants.has('create')
-  if (write && create) return 'everything'
-  if (incarnation !== '' || (!write && !create)) return 'nothing'
-  return write ? 'write' : 'create'
-}
-
-function onlyIf(allowed: 'write' | 'create', operations: readonly Operation[]): (state: JsonObject | null) => readonly Operation[] {
-  return (state) => {
-    const needed = state === null ? 'create' : 'write'
-    if (needed !== allowed) throw forbidden(needed)
-    return operations
-  }
-}
-
-/** On no incarnation and with something to start from, so that the refusal is the same whether the context exists or not. */
-const refused = (error: unknown): Wanted => ({
-  incarnation: null,
-  operations: () => {
-    throw error
-  },
-  remove: false,
-  initial: {},
-})
-
-function checkBytes({ connection, message, bytes }: Frame, commit: WireCommit): void {
-  const { messageBytes } = connection.node.limits
-  if (messageBytes === 0 || bytes <= messageBytes) return
-  const own = message.commits.length === 1 ? bytes : Buffer.byteLength(JSON.stringify(commit))
-  if (own <= messageBytes) return
-  throw new ContextdError('too_large', `The commit has ${own} bytes; the limit is ${messageBytes} (messageBytes). Write less at once.`)
+/** Length of one commit as a message, as far as it matters: a frame within the limit has none above it. */
+function bytesOf({ connection, message, bytes }: Frame, commit: WireCommit): number {
+  const within = bytes <= connection.node.limits.messageBytes || message.commits.length === 1
+  return within ? bytes : Buffer.byteLength(JSON.stringify(commit))
 }
 
 function answered(frame: Frame, commit: WireCommit, answer: Answer): void {
@@ -249,9 +189,8 @@ function answered(frame: Frame, commit: WireCommit, answer: Answer): void {
   const { seq } = commit
   const { node } = connection
   // Another sending of the number has come since: that one is answered.
-  if (stream.inFlight.get(numberOf(frame, commit)) !== commit) return
-  stream.inFlight.delete(numberOf(frame, commit))
-  forgetIdle(frame)
+  if (stream.inFlight.get(seq) !== commit) return
+  stream.inFlight.delete(seq)
   if (answer.type === 'held' && !isContextdError(answer.error))
     node.engine.logger.error({ contextId, error: answer.error }, 'commit failed')
   const outcome = outcomeOf(answer)
@@ -265,18 +204,4 @@ function answered(frame: Frame, commit: WireCommit, answer: Answer): void {
     open.leaveToDelta({ seq, epoch, head: outcome.head, outcome }, node.fanOut.told(contextId))
   } else connection.tell(contextId, session.actor, epoch, seq, outcome)
   node.noteAnswer()
-}
-
-function forgetIdle({ session, stream, message }: Frame): void {
-  if (stream.idle && session.streams.get(message.contextId) === stream) session.streams.delete(message.contextId)
-}
-
-/** Forgets streams that have nothing to remember, when there are many. */
-function pruneStreams({ streams }: AttachedSession): void {
-  if (streams.size < 1_000) return
-  const now = performance.now()
-  for (const [contextId, stream] of streams) {
-    if (stream.held !== null && stream.held.until <= now) stream.held = null
-    if (stream.idle) streams.delete(contextId)
-  }
 }
