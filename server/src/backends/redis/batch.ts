@@ -24,7 +24,7 @@ export class ScriptBatch {
   readonly #streams = new Map<string, Run[]>()
   readonly #runs: Run[] = []
 
-  /** @throws {TypeError} the batch is too long, or a revision has white space */
+  /** @throws {TypeError} the batch is too long, or a revision or stream has white space */
   constructor(batch: CommitBatch) {
     if (batch.members.length > mostOfABatch) throw new TypeError(`A batch has at most ${mostOfABatch} members.`)
     for (const { baseRevision } of batch.entries) {
@@ -67,8 +67,9 @@ export class ScriptBatch {
       String(this.#streams.size),
     ]
     for (const entry of entries) args.push(encodeEntry(entry))
-    for (const [key, runs] of this.#streams) {
-      args.push(key, String(runs.length))
+    args.push(...this.#streams.keys())
+    for (const runs of this.#streams.values()) {
+      args.push(String(runs.length))
       for (const { first, expired, members, lines } of runs) {
         args.push(expired ? '1' : '', String(first.epoch), String(first.seq), String(members.length), String(first.settled), lines)
       }

@@ -3,13 +3,14 @@ import { prelude, recordPrelude, script } from './script.ts'
 /**
  * The commit step (P5, P6, P14), as `commitStep` decides it: all checks and reads, then all writes, then the publication.
  *
- * KEYS: 1 row · 2 snapshot · 3 log · 4 records (hash, by stream) · 5 uses (sorted set of streams by last use)
+ * KEYS: 1 row · 2 snapshot · 3 log · 4 records (hash) · 5 uses (sorted set of streams by last use)
  * ARGV: 1 now · 2 life of an absent context's keys, ms · 3 records last used before this may go · 4 how many of them
  *   5–7 base: incarnation, version, revision · 8–10 head after it · 11 updated by · 12 '1': delete · 13 snapshot, or '' · 14 its size
  *   15 size of the entries · 16–19 retention: before, soft size, hard size, most versions · 20 most entries to trim
  *   21 channel · 22 message, or '' · 23 number of entries · 24 number of streams
  *   then the entries, as they go into the log
- *   then for each stream: its key, the number of its runs, and for each run of consecutive numbers
+ *   then the keys of the streams
+ *   then for each stream: the number of its runs, and for each run of consecutive numbers
  *     '1': the session is expired · epoch · first number · count · settled · verdict lines
  * Reply: { 'committed' }
  *   or { 'streams', … } with, for each run that holds no new commits only: its place among all runs (from 0), then 'expired', 'fenced' or 'gap';
@@ -24,47 +25,65 @@ local now, baseI, baseV, baseR, headI, headV, headR = ARGV[1], ARGV[5], ARGV[6],
 local remove, snapshot, message = ARGV[12] == '1', ARGV[13], ARGV[22]
 local entries, streams = tonumber(ARGV[23]), tonumber(ARGV[24])
 local firstEntry = 25
+local firstStream = firstEntry + entries
 
-local function above(lines, settled)
-  local from = 1
-  while from <= #lines do
-    if tonumber(string.match(lines, '^%d+', from)) > settled then
-      break
-    end
-    from = string.find(lines, '\\n', from, true) + 1
-  end
-  return string.sub(lines, from)
+-- The lines above a number, which is among them.
+local function above(lines, seq)
+  local found = string.find(lines, '\\n' .. int(seq + 1) .. ' ', 1, true)
+  return string.sub(lines, found + 1)
 end
 
-local function recorded(verdicts, seq)
-  local name = '\\n' .. int(seq) .. ' '
-  local lines = '\\n' .. verdicts
-  local from, to = string.find(lines, name, 1, true)
-  if not from then
+-- The pieces of a stream's verdicts, without those that hold none above the floor.
+local function settle(key, starts, last, floor, dropped)
+  while true do
+    local start, following = string.match(starts, '^ (%d+) ?(%d*)')
+    if not start or (following == '' and last or tonumber(following) - 1) > floor then
+      return starts
+    end
+    dropped[#dropped + 1] = key .. ' ' .. start
+    starts = string.sub(starts, #start + 2)
+  end
+end
+
+-- The verdict of a number, from the pieces of this batch or the stored ones; '': no longer known.
+local function recorded(pieces, key, starts, floor, seq)
+  local piece = nil
+  for start in string.gmatch(starts, '%d+') do
+    if tonumber(start) <= seq then
+      piece = key .. ' ' .. start
+    end
+  end
+  local lines = seq > floor and piece and (pieces[piece] or call('HGET', KEYS[4], piece))
+  local _, to = string.find('\\n' .. (lines or ''), '\\n' .. int(seq) .. ' ', 1, true)
+  if not to then
     return ''
   end
-  return string.sub(lines, to + 1, string.find(lines, '\\n', to, true) - 1)
+  return string.sub(lines, to, string.find(lines, '\\n', to, true) - 1)
 end
 
 local row, logged, damage = readRow()
 if damage then
   return damage
 end
--- Of another type: an error now, not between two writes.
-redis.call('HLEN', KEYS[4])
 
 -- Each member against the record of its stream.
-local answers, written, used, touched = { 'streams' }, {}, {}, {}
-local at, run = firstEntry + entries, 0
-for _ = 1, streams do
-  local key, runs = ARGV[at], tonumber(ARGV[at + 1])
-  local value = redis.call('HGET', KEYS[4], key)
-  local epoch, last, verdicts = '0', 0, ''
-  if value then
-    epoch, last, verdicts = readRecord(value)
+local records = nil
+if streams > 0 then
+  records = call('HMGET', KEYS[4], unpack(ARGV, firstStream, firstStream + streams - 1))
+else
+  -- Of another type: an error now, not between two writes.
+  call('HLEN', KEYS[4])
+end
+local answers, written, dropped, used, touched, pieces = { 'streams' }, {}, {}, {}, {}, {}
+local at, run = firstStream + streams, 0
+for stream = 1, streams do
+  local key, runs = ARGV[firstStream + stream - 1], tonumber(ARGV[at])
+  local epoch, last, floor, starts = '0', 0, 0, ''
+  local begun = records[stream]
+  if begun then
+    epoch, last, floor, starts = readRecord(begun)
   end
-  local begun = value
-  at = at + 2
+  at = at + 1
   for _ = 1, runs do
     local first, count, settled, lines = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
     local refused = nil
@@ -85,21 +104,30 @@ for _ = 1, streams do
         answers[#answers + 1] = 'repeat'
         answers[#answers + 1] = int(repeats)
         for seq = first, first + repeats - 1 do
-          answers[#answers + 1] = recorded(verdicts, seq)
+          answers[#answers + 1] = recorded(pieces, key, starts, floor, seq)
         end
-        lines = above(lines, last)
       end
       if repeats < count then
+        if repeats > 0 then
+          lines = above(lines, last)
+        end
+        local start = int(last + 1)
+        local piece = key .. ' ' .. start
+        pieces[piece] = lines
+        written[#written + 1] = piece
+        written[#written + 1] = lines
+        starts = starts .. ' ' .. start
         last = first + count - 1
-        verdicts = above(verdicts .. lines, settled)
+        floor = math.max(floor, math.min(settled, last))
         begun = true
       end
     end
     at = at + 6
     run = run + 1
   end
+  starts = settle(key, starts, last, floor, dropped)
   written[#written + 1] = key
-  written[#written + 1] = writeRecord(epoch, last, verdicts)
+  written[#written + 1] = writeRecord(epoch, last, floor, starts)
   used[#used + 1] = now
   used[#used + 1] = key
   touched[key] = true
@@ -155,7 +183,7 @@ if entries > 0 then
     if not large and not hardly and not long then
       break
     end
-    local item = trim < kept and redis.call('LINDEX', KEYS[3], trim) or ARGV[firstEntry + trim - kept]
+    local item = trim < kept and call('LINDEX', KEYS[3], trim) or ARGV[firstEntry + trim - kept]
     local itemSize, committedAt = string.match(item, '^(%d+) %S* %[([%d.eE+-]+)')
     if not hardly and not long and tonumber(committedAt) >= before then
       break
@@ -169,55 +197,66 @@ if entries > 0 then
 end
 local old = {}
 local most = tonumber(ARGV[4])
-for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', '(' .. ARGV[3], 'LIMIT', 0, most + streams)) do
+for _, key in ipairs(call('ZRANGEBYSCORE', KEYS[5], '-inf', '(' .. ARGV[3], 'LIMIT', 0, most + streams)) do
   if not touched[key] and #old < most then
     old[#old + 1] = key
+    local record = call('HGET', KEYS[4], key)
+    for start in string.gmatch(record and select(4, readRecord(record)) or '', '%d+') do
+      dropped[#dropped + 1] = key .. ' ' .. start
+    end
   end
 end
 
 -- Writes. The first one is refused when Redis is out of memory, and with it all others; only a delete is let through then.
 if remove then
-  redis.call('DEL', KEYS[2], KEYS[3])
+  call('DEL', KEYS[2], KEYS[3])
 end
 for from = firstEntry, firstEntry + entries - 1, 1000 do
-  redis.call('RPUSH', KEYS[3], unpack(ARGV, from, math.min(from + 999, firstEntry + entries - 1)))
+  call('RPUSH', KEYS[3], unpack(ARGV, from, math.min(from + 999, firstEntry + entries - 1)))
 end
 if after then
-  redis.call('HSET', KEYS[1], 'i', headI, 'v', headV, 'r', headR, 'c', after.c, 'u', now, 'b', ARGV[11],
-    'sv', int(after.sv), 'ss', int(after.ss), 'fv', int(after.fv), 'ls', int(after.ls), 'sl', int(after.sl))
+  call('HSET', KEYS[1], 'i', headI, 'v', headV, 'r', headR, 'c', after.c, 'u', now, 'b', ARGV[11],
+    'sv', after.sv, 'ss', after.ss, 'fv', after.fv, 'ls', after.ls, 'sl', after.sl)
 end
 if streams > 0 then
-  redis.call('HSET', KEYS[4], unpack(written))
-  redis.call('ZADD', KEYS[5], unpack(used))
+  for from = 1, #written, 1000 do
+    call('HSET', KEYS[4], unpack(written, from, math.min(from + 999, #written)))
+  end
+  for from = 1, #used, 1000 do
+    call('ZADD', KEYS[5], unpack(used, from, math.min(from + 999, #used)))
+  end
 end
 if after and created and logged > 0 and not remove then
   -- Left over from a life that ended without a delete.
-  redis.call('LTRIM', KEYS[3], int(logged), -1)
+  call('LTRIM', KEYS[3], logged, -1)
   if entries == 0 then
-    redis.call('DEL', KEYS[2])
+    call('DEL', KEYS[2])
   end
 end
 if snapshot ~= '' then
-  redis.call('SET', KEYS[2], snapshot)
+  call('SET', KEYS[2], snapshot)
 end
 if trim > 0 then
-  redis.call('LTRIM', KEYS[3], trim, -1)
+  call('LTRIM', KEYS[3], trim, -1)
+end
+for from = 1, #dropped, 1000 do
+  call('HDEL', KEYS[4], unpack(dropped, from, math.min(from + 999, #dropped)))
 end
 if #old > 0 then
-  redis.call('HDEL', KEYS[4], unpack(old))
-  redis.call('ZREM', KEYS[5], unpack(old))
+  call('HDEL', KEYS[4], unpack(old))
+  call('ZREM', KEYS[5], unpack(old))
 end
 if headV == '0' then
   for _, key in ipairs({ KEYS[1], KEYS[4], KEYS[5] }) do
-    redis.call('PEXPIRE', key, ARGV[2])
+    call('PEXPIRE', key, ARGV[2])
   end
 elseif created then
   for _, key in ipairs({ KEYS[1], KEYS[4], KEYS[5] }) do
-    redis.call('PERSIST', key)
+    call('PERSIST', key)
   end
 end
 if message ~= '' then
-  redis.call('SPUBLISH', ARGV[21], message)
+  call('SPUBLISH', ARGV[21], message)
 end
 return { 'committed' }
 `,

@@ -18,7 +18,7 @@ end
 if not row or row.version == 0 then
   return { rowReply(row), '', {} }
 end
-return { rowReply(row), redis.call('GET', KEYS[2]), entriesAfter(row, row.sv) or {} }
+return { rowReply(row), call('GET', KEYS[2]), entriesAfter(row, row.sv) or {} }
 `,
 )
 
@@ -41,6 +41,6 @@ if not row or row.version == 0 then
   return { '', '0', {} }
 end
 local after = math.max(tonumber(ARGV[1]), row.fv - 1)
-return { row.r, int(after + 1), redis.call('LRANGE', KEYS[3], int(after + 1 - row.fv), -1) }
+return { row.r, int(after + 1), call('LRANGE', KEYS[3], after + 1 - row.fv, -1) }
 `,
 )

@@ -69,22 +69,23 @@ type FoundReply = readonly [
   fields: string[],
   epoch: string,
   last: string,
-  lines: string,
   epochBefore: string,
   lastBefore: string,
   rolledBack: string,
   way: 'same' | 'since' | 'known' | 'stored',
   snapshot: string,
   items: string[],
+  floor: string,
+  pieces: string[],
 ]
 
 /** What the sync script replied. */
 export function decodeSync(reply: unknown, query: SyncQuery): SyncResult {
   const found = reply as FoundReply | readonly ['expired']
   if (found[0] === 'expired') return { type: 'expired' }
-  const [, fields, epoch, last, lines, epochBefore, lastBefore, rolledBack, way, snapshot, items] = found
+  const [, fields, epoch, last, epochBefore, lastBefore, rolledBack, way, snapshot, items, floor, pieces] = found
   const row = decodeRow(fields)
-  const verdicts = decodeVerdicts(lines)
+  const verdicts = decodeVerdicts(pieces.join(''), Number(floor))
   const from = { same: 0, since: query.head?.version ?? 0, known: query.known?.version ?? 0, stored: row?.snapshotVersion ?? 0 }[way]
   return {
     type: 'found',
@@ -98,12 +99,12 @@ export function decodeSync(reply: unknown, query: SyncQuery): SyncResult {
   }
 }
 
-function decodeVerdicts(lines: string): [number, Verdict][] {
-  return lines
-    .split('\n')
-    .slice(0, -1)
-    .map((line) => {
-      const space = line.indexOf(' ')
-      return [Number(line.slice(0, space)), decodeVerdict(line.slice(space + 1))]
-    })
+function decodeVerdicts(lines: string, floor: number): [number, Verdict][] {
+  const verdicts: [number, Verdict][] = []
+  for (const line of lines.split('\n').slice(0, -1)) {
+    const space = line.indexOf(' ')
+    const seq = Number(line.slice(0, space))
+    if (seq > floor) verdicts.push([seq, decodeVerdict(line.slice(space + 1))])
+  }
+  return verdicts
 }

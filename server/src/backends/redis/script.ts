@@ -23,30 +23,28 @@ export function script(name: string, keys: number, text: string): Script {
  * there, so that clients see another incarnation, and is created anew. One whose parts do not fit is being restored, or damaged: an error.
  */
 export const prelude = `
-local rowFields = { 'i', 'v', 'r', 'c', 'u', 'b', 'sv', 'ss', 'fv', 'ls', 'sl' }
+local call = redis.call
 
+-- Whole numbers below 2^53; as arguments of a command they are written so anyway.
 local function int(number)
   return string.format('%.0f', number)
 end
 
 local function readRow()
-  local values = redis.call('HMGET', KEYS[1], unpack(rowFields))
-  local hasSnapshot = redis.call('STRLEN', KEYS[2]) > 0
-  local logged = redis.call('LLEN', KEYS[3])
+  local values = call('HMGET', KEYS[1], 'i', 'v', 'r', 'c', 'u', 'b', 'sv', 'ss', 'fv', 'ls', 'sl')
+  local hasSnapshot = call('STRLEN', KEYS[2]) > 0
+  local logged = call('LLEN', KEYS[3])
   if not values[2] then
     return nil, logged
   end
-  local row = {}
-  for index, field in ipairs(rowFields) do
-    if not values[index] then
-      return nil, logged, redis.error_reply('DAMAGED parts do not fit')
-    end
-    row[field] = values[index]
+  local i, v, r, c, u, b, sv, ss, fv, ls, sl = unpack(values)
+  if not (i and r and c and u and b and sv and ss and fv and ls and sl) then
+    return nil, logged, redis.error_reply('DAMAGED parts do not fit')
   end
-  for _, field in ipairs({ 'sv', 'ss', 'fv', 'ls', 'sl' }) do
-    row[field] = tonumber(row[field])
-  end
-  row.version = tonumber(row.v)
+  local row = {
+    i = i, v = v, r = r, c = c, u = u, b = b, version = tonumber(v),
+    sv = tonumber(sv), ss = tonumber(ss), fv = tonumber(fv), ls = tonumber(ls), sl = tonumber(sl),
+  }
   if row.version == 0 then
     return row, logged
   end
@@ -66,12 +64,9 @@ local function rowReply(row)
   if not row then
     return {}
   end
-  local reply = {}
-  for index, field in ipairs(rowFields) do
-    local value = row[field]
-    reply[index] = type(value) == 'number' and int(value) or value
-  end
-  return reply
+  return {
+    row.i, row.v, row.r, row.c, row.u, row.b, int(row.sv), int(row.ss), int(row.fv), int(row.ls), int(row.sl),
+  }
 end
 
 local function baseOf(item)
@@ -82,18 +77,22 @@ local function entriesAfter(row, version)
   if not row or version + 1 < row.fv then
     return nil
   end
-  return redis.call('LRANGE', KEYS[3], int(version + 1 - row.fv), -1)
+  return call('LRANGE', KEYS[3], version + 1 - row.fv, -1)
 end
 `
 
-/** What the scripts that look at records begin with: a record is `<epoch> <last>` and a line `<seq> <verdict>` for each verdict, in order. */
+/**
+ * What the scripts that look at records begin with. The record of a stream is `<epoch> <last> <floor> <start> <start> …`: no verdict up to the floor
+ * is known any more; the others lie in pieces, a line `<seq> <verdict>` for each, under `<stream> <start>` with the first number of the piece.
+ * So a commit need not read and write what is already there: in Redis' Lua each byte of a new string costs more than copying it.
+ */
 export const recordPrelude = `
 local function readRecord(value)
-  local epoch, last, from = string.match(value, '^(%d+) (%d+)\\n()')
-  return epoch, tonumber(last), string.sub(value, from)
+  local epoch, last, floor, starts = string.match(value, '^(%d+) (%d+) (%d+)(.*)$')
+  return epoch, tonumber(last), tonumber(floor), starts
 end
 
-local function writeRecord(epoch, last, verdicts)
-  return epoch .. ' ' .. int(last) .. '\\n' .. verdicts
+local function writeRecord(epoch, last, floor, starts)
+  return epoch .. ' ' .. int(last) .. ' ' .. int(floor) .. starts
 end
 `

@@ -5,12 +5,12 @@ import { prelude, recordPrelude, script } from './script.ts'
 /**
  * The sync step (P10, P11), as `syncStep` decides it. It writes only when it raises the stream's epoch, so that it works where nothing may be written.
  *
- * KEYS: 1 row · 2 snapshot · 3 log · 4 records (hash, by stream) · 5 uses (sorted set of streams by last use)
+ * KEYS: 1 row · 2 snapshot · 3 log · 4 records (hash) · 5 uses (sorted set of streams by last use)
  * ARGV: 1 now · 2 life of an absent context's keys, ms · 3 stream · 4 '1': the session is expired · 5 epoch · 6 told · 7 settled
  *   8 '1': the client has a head, 9–11 which: incarnation, version, revision · 12 '1': the node has one, 13–15 which · 16 most versions of a delta, 0: any
  * Reply: { 'expired' }
- *   or { 'found', { the row's fields, or nothing }, epoch, last, verdict lines, epoch and last before ('' and '': not raised), '1': rolled back,
- *     way, snapshot or '', { entries } }
+ *   or { 'found', { the row's fields, or nothing }, epoch, last, epoch and last before ('' and '': not raised), '1': rolled back,
+ *     way, snapshot or '', { entries }, number up to which no verdict is known any more, { verdict lines } }
  */
 export const syncScript = script(
   'sync',
@@ -26,13 +26,17 @@ if damage then
   return damage
 end
 local head = row or { i = '', v = '0', r = '', version = 0 }
-local record = redis.call('HGET', KEYS[4], key)
+local record = call('HGET', KEYS[4], key)
 if not record and ARGV[4] == '1' then
   return { 'expired' }
 end
-local wasEpoch, wasLast, verdicts = '0', 0, ''
+local wasEpoch, wasLast, floor, starts = '0', 0, 0, ''
 if record then
-  wasEpoch, wasLast, verdicts = readRecord(record)
+  wasEpoch, wasLast, floor, starts = readRecord(record)
+end
+local lines = {}
+for start in string.gmatch(starts, '%d+') do
+  lines[#lines + 1] = call('HGET', KEYS[4], key .. ' ' .. start) or nil
 end
 
 local function sameHead(a, b)
@@ -44,7 +48,7 @@ local function baseAfter(version)
   if not row or version + 1 < row.fv or version >= row.version then
     return nil
   end
-  return baseOf(redis.call('LINDEX', KEYS[3], int(version + 1 - row.fv)))
+  return baseOf(call('LINDEX', KEYS[3], version + 1 - row.fv))
 end
 
 local standing = 'other incarnation'
@@ -71,7 +75,7 @@ local function shortEntries()
   local entries, size = {}, 0
   local from, last = client.version + 1 - row.fv, head.version - row.fv
   while from <= last do
-    for _, item in ipairs(redis.call('LRANGE', KEYS[3], int(from), int(from + 127))) do
+    for _, item in ipairs(call('LRANGE', KEYS[3], from, from + 127)) do
       size = size + tonumber(string.match(item, '^%d+'))
       entries[#entries + 1] = item
     end
@@ -98,24 +102,24 @@ if not entries and known and known.i == head.i and known.version > 0 then
   end
 end
 if not entries then
-  way, snapshot, entries = 'stored', redis.call('GET', KEYS[2]), entriesAfter(row, row.sv) or {}
+  way, snapshot, entries = 'stored', call('GET', KEYS[2]), entriesAfter(row, row.sv) or {}
 end
 
 local lost = standing == 'not in history'
-local reply = { 'found', rowReply(row), wasEpoch, int(wasLast), verdicts, '', '', '', way, snapshot, entries }
+local reply = { 'found', rowReply(row), wasEpoch, int(wasLast), '', '', '', way, snapshot, entries, int(floor), lines }
 if lost or tonumber(wasEpoch) ~= epoch or wasLast < told then
-  reply[6], reply[7] = reply[3], reply[4]
+  reply[5], reply[6] = reply[3], reply[4]
   reply[3], reply[4] = int(math.max(tonumber(wasEpoch), epoch) + 1), int(math.max(wasLast, settled))
   if lost or (standing == 'unknown' and client and client.version > 0) then
-    reply[8] = '1'
+    reply[7] = '1'
   end
   -- Of another type: an error now, not between two writes.
-  redis.call('ZCARD', KEYS[5])
-  redis.call('HSET', KEYS[4], key, writeRecord(reply[3], tonumber(reply[4]), verdicts))
-  redis.call('ZADD', KEYS[5], ARGV[1], key)
+  call('ZCARD', KEYS[5])
+  call('HSET', KEYS[4], key, writeRecord(reply[3], tonumber(reply[4]), floor, starts))
+  call('ZADD', KEYS[5], ARGV[1], key)
   if head.version == 0 then
-    redis.call('PEXPIRE', KEYS[4], ARGV[2])
-    redis.call('PEXPIRE', KEYS[5], ARGV[2])
+    call('PEXPIRE', KEYS[4], ARGV[2])
+    call('PEXPIRE', KEYS[5], ARGV[2])
   end
 end
 return reply
