@@ -7,7 +7,7 @@ import { createHandle } from './context-handle.ts'
 import { Rejected } from './rejected.ts'
 import { Session } from './session.ts'
 import type { Source } from './source.ts'
-import { callSafely, later } from './timers.ts'
+import { callSafely } from './timers.ts'
 import { takeValue } from './values.ts'
 import type { Write } from './write.ts'
 
@@ -124,7 +124,7 @@ function drained(pending: Source<number>, timeoutMs: number | undefined): Promis
     const timer =
       timeoutMs === undefined
         ? null
-        : later(() => {
+        : setTimeout(() => {
             end()
             reject(new ContextdError('timeout', `Writes are still pending after ${timeoutMs} ms. They are sent all the same.`))
           }, timeoutMs)

@@ -96,7 +96,7 @@ export class Confirmed {
   /** Takes commits in one pass; those of this session are seen now (P8). */
   #advance(incarnation: string, from: Head, commits: readonly ToldCommit[]): void {
     let { state } = this.#shown.confirmed
-    let changes: Change[] = []
+    const changes: Change[] = []
     let head = from
     const own: { readonly seq: number; readonly head: Head }[] = []
     for (const { revision, actor, seq, packed } of commits) {
@@ -106,7 +106,7 @@ export class Confirmed {
       const unpacked = unpackChanges(packed)
       const entry = mine && changes.length === 0 ? this.#outbox.get(seq) : undefined
       if (entry && didExactly(entry, state, unpacked)) state = entry.after
-      else changes = changes.concat(unpacked)
+      else for (const change of unpacked) changes.push(change)
     }
     if (changes.length > 0) state = applyChanges(state ?? {}, changes)
     this.#confirm(head, state ?? {})

@@ -5,7 +5,7 @@ import type { Lane, LaneListener, Link } from './link.ts'
 import { hasNoNetwork, watchNetwork } from './network.ts'
 import { SocketLane } from './socket-lane.ts'
 import { createCell } from './source.ts'
-import { backOff, later } from './timers.ts'
+import { backOff } from './timers.ts'
 import type { Timer } from './timers.ts'
 import { Wire } from './wire.ts'
 
@@ -36,6 +36,7 @@ export class Connection implements Link {
   #attempt = 0
   /** Attempts in a row that did not hold. */
   #failures = 0
+  /** Until the next attempt; it keeps a process alive, as a connection does. */
   #timer: Timer | null = null
   #openedAt = 0
   #byeAfterMs: number | null = null
@@ -107,11 +108,11 @@ export class Connection implements Link {
         const waitMs = this.#byeAfterMs === null ? backOff(this.#failures) : this.#byeAfterMs * (1 + Math.random())
         this.#byeAfterMs = null
         this.#failures += 1
-        this.#timer = later(() => this.#signal('due'), waitMs)
+        this.#timer = setTimeout(() => this.#signal('due'), waitMs)
         return { name, attempt: this.#failures, nextAttemptAt: Date.now() + waitMs }
       }
       case 'offline':
-        this.#timer = later(() => this.#signal('due'), offlineRetryMs)
+        this.#timer = setTimeout(() => this.#signal('due'), offlineRetryMs)
         return { name }
       case 'needs-auth':
       case 'update-required':

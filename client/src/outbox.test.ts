@@ -203,6 +203,19 @@ describe('P15: final or held', () => {
   })
 })
 
+test('P15: a commit behind others that went wrong is sent apart from them', () => {
+  const pair = live()
+  for (let n = 0; n < 3; n += 1) pair.write(add('a'))
+  pair.lose()
+  pair.outcomes([2, { type: 'held', code: 'internal', message: '' }])
+  pair.replica.detached()
+  pair.attach()
+  pair.sync()
+  expect(pair.lose()!.map(([seq]) => seq)).toEqual([1])
+  expect(pair.lose()!.map(([seq]) => seq)).toEqual([2])
+  expect(pair.lose()).toBeNull()
+})
+
 describe('amending (coalesce)', () => {
   test('the newest commit takes other operations while it was not sent', () => {
     const pair = live()

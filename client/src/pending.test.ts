@@ -35,6 +35,27 @@ describe('P8: pending until seen', () => {
     expect(pair.take()).toContain(`${id} applied rebased`)
   })
 
+  test('what is pending is the very same object after a foreign commit elsewhere', () => {
+    const pair = live({ a: 0, deep: { x: { y: 1 } } })
+    pair.write({ type: 'set', path: ['deep', 'x', 'y'], value: 2 })
+    const { shown } = pair.replica
+    pair.replica.delta(pair.server.write([add('a')]))
+    expect(pair.replica.shown).toEqual({ a: 1, deep: { x: { y: 2 } } })
+    expect(pair.replica.shown!['deep']).toBe(shown!['deep'])
+  })
+
+  test('a write behind one that changed nothing is rebased when others came in between', () => {
+    const pair = live()
+    const foreign = pair.server.write([set('a', 5)])
+    pair.write(set('a', 5))
+    const id = pair.write(add('b'))
+    const told = pair.send()
+    pair.outcomes(...told.outcomes)
+    pair.replica.delta(foreign)
+    pair.replica.delta(told.frames[0]!)
+    expect(pair.take()).toContain(`${id} applied rebased`)
+  })
+
   test('a write on a state that foreign commits have made is not rebased', () => {
     const pair = live()
     pair.write(add('a'))

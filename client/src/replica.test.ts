@@ -250,7 +250,7 @@ describe('access', () => {
     expect(pair.replica.phase).toBe('denied')
     expect(pair.replica.shown).toBeUndefined()
     expect(pair.take()).toContain('denied')
-    pair.lose()
+    expect(pair.lose()).toHaveLength(1)
     pair.outcomes([1, { type: 'refused', code: 'forbidden', message: '' }])
     expect(pair.take()).toContain(`${id} refused forbidden`)
     expect(pair.replica.idle).toBe(true)

@@ -56,6 +56,15 @@ test('the same read twice is tested once', () => {
   expect(operations.map(({ type }) => type)).toEqual(['test', 'increment'])
 })
 
+test('a read after a write is tested again: the write may have brought what was not', () => {
+  const { operations } = run((tx) => {
+    tx.at('items').get()
+    tx.at('items').append({ id: 'z', n: 1 })
+    tx.at('items').get()
+  })
+  expect(operations.map(({ type }) => type)).toEqual(['test', 'insert', 'test'])
+})
+
 test('that nothing is there is tested by what could hold it', () => {
   const { operations } = run((tx) => {
     expect(tx.at('meta', 'b').get()).toBeUndefined()

@@ -3,7 +3,7 @@ import { openBackend } from 'contextd'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Open } from '../support/client-world.ts'
 import { closeAfter, closeAfterEach, live, openWorld } from '../support/open-world.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
@@ -87,6 +87,46 @@ describe('offline and back', () => {
     await world.start()
     expect(await write).toMatchObject({ version: 1 })
     expect(world.errors).toEqual([])
+  })
+})
+
+describe('a browser that says whether there is a network', () => {
+  const page = new EventTarget()
+  beforeEach(() => {
+    vi.stubGlobal('addEventListener', page.addEventListener.bind(page))
+    vi.stubGlobal('removeEventListener', page.removeEventListener.bind(page))
+  })
+  afterEach(() => vi.unstubAllGlobals())
+
+  test('without one the connection is given up, and with one made at once', async () => {
+    const world = await openWorld()
+    const client = world.client()
+    const handle = await live(client)
+    page.dispatchEvent(new Event('offline'))
+    expect(client.connection.get()).toEqual({ name: 'offline' })
+    await until('the socket is closed', () => world.server.io.engine.clientsCount === 0)
+    const write = handle.at('n').increment()
+    await expect(handle.sync()).rejects.toMatchObject({ code: 'offline' })
+    page.dispatchEvent(new Event('online'))
+    expect(client.connection.get()).toEqual({ name: 'connecting', attempt: 1 })
+    expect(await write).toMatchObject({ version: 1 })
+    await client.destroy()
+    page.dispatchEvent(new Event('offline'))
+    expect(client.connection.get()).toEqual({ name: 'closed' })
+  })
+
+  test('an attempt that fails where there is none leads to offline; one that succeeds does not ask', async () => {
+    vi.stubGlobal('navigator', { onLine: false })
+    const world = await openWorld()
+    const client = world.client()
+    await live(client)
+    await world.stop()
+    await until('it is offline', () => client.connection.get().name === 'offline')
+    await world.start()
+    page.dispatchEvent(new Event('online'))
+    await until('it is back', () => client.connection.get().name === 'connected')
+    expect(world.errors).toEqual([])
+    await client.destroy()
   })
 })
 
