@@ -1,6 +1,9 @@
 import { backOff, later } from './timers.ts'
 import type { Timer } from './timers.ts'
 
+/** Longest jitter before held messages go again: the connection is there, so trying costs little, ms. */
+const longestHoldMs = 5_000
+
 /** Keeps messages back after what was sent was held; longer each time, until something goes well. */
 export class Gate {
   #timer: Timer | null = null
@@ -17,7 +20,7 @@ export class Gate {
         this.#timer = null
         opened()
       },
-      leastMs + backOff(this.#times),
+      leastMs + backOff(this.#times, longestHoldMs),
     )
     this.#times += 1
   }

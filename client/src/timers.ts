@@ -11,8 +11,8 @@ export function later(call: () => void, ms: number): Timer {
   return timer
 }
 
-/** Full jitter: evenly from nothing to 1 s · 2ⁿ, at most 30 s. @param attempt n, from 0 */
-export const backOff = (attempt: number): number => Math.random() * Math.min(30_000, 1_000 * 2 ** attempt)
+/** Full jitter: evenly from nothing to 1 s · 2ⁿ, at most `mostMs`. @param attempt n, from 0 */
+export const backOff = (attempt: number, mostMs = 30_000): number => Math.random() * Math.min(mostMs, 1_000 * 2 ** attempt)
 
 /** Lets an error of the application's own code surface, without ending what called it. */
 export function surface(error: unknown): void {
