@@ -102,6 +102,20 @@ test('what one client writes, the components of another show', async () => {
   expect((await contexts.get('poll:1'))?.state).toMatchObject({ votes: 4 })
 })
 
+const Title = (): ReactNode => useContextd('poll:new', ({ title }) => title) ?? 'nothing'
+
+test('`initial` counts for who reads, whoever gives it, and a write creates the context from it', async () => {
+  const client = newClient()
+  const reader = show(client, <Title />)
+  await waitFor(() => expect(client.context('poll:new').status.get().phase).toBe('absent'))
+  expect(reader.container.textContent).toBe('nothing')
+  const voter = show(client, <Votes id="poll:new" />)
+  await waitFor(() => expect([reader.container.textContent, voter.container.textContent]).toEqual(['Lunch', '0']))
+  expect(await contexts.get('poll:new')).toBeNull()
+  act(() => press(voter))
+  await waitFor(async () => expect((await contexts.get('poll:new'))?.state).toEqual({ ...initial, votes: 1 }))
+})
+
 test('many components under StrictMode join a context once, and keep it over a remount', async () => {
   let syncs = 0
   server.io.on('connection', (socket) => void socket.onAny((event) => (syncs += event === 'sync' ? 1 : 0)))

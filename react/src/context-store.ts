@@ -16,34 +16,31 @@ export interface HandleOptions {
 
 /**
  * One context of one client, shared by all hooks that name its id.
- * Invariants: reading opens nothing; the handle is subscribed to once, however many components subscribe; it is left `graceMs` after
+ * Invariants: reading opens nothing; the context is subscribed to once, however many components subscribe; it is left `graceMs` after
  * the last holder is gone, and joined again when a component that kept the store comes back (React hides and shows them).
  */
 export class ContextStore implements ReadableStore<JsonObject | undefined> {
-  readonly handle: AnyHandle
   /** How the context stands; watching it opens the context, or it would never get beyond `loading`. */
   readonly status: ReadableStore<ContextStatus>
-  readonly #declare: (options: HandleOptions) => void
+  readonly #client: Client
+  readonly #id: string
   readonly #interest: Lease
   readonly #subscription: Lease
   readonly #listeners = new Set<Listener>()
-  #declared: boolean
+  /** The one that is in use, and those that were before it: components keep the handle they have. */
+  #handles: readonly [AnyHandle, ...AnyHandle[]]
+  #hasOptions: boolean
+  /** The handle that is subscribed to. */
+  #subscribed: { readonly handle: AnyHandle; readonly end: () => void } | null = null
 
   constructor(client: Client, id: string, options: HandleOptions | undefined) {
-    const handle = client.context(id, options)
-    this.handle = handle
-    this.#declared = options !== undefined
-    this.#declare = (given) => void client.context(id, given)
-    this.#interest = new Lease(() => {
-      const stores = storesOf(client)
-      stores.set(id, this)
-      return () => {
-        if (stores.get(id) === this) stores.delete(id)
-        handle.leave()
-      }
-    }, graceMs)
-    this.#subscription = new Lease(() => handle.subscribe(this.#notify), graceMs)
-    const { status } = handle
+    this.#client = client
+    this.#id = id
+    this.#handles = [client.context(id, options)]
+    this.#hasOptions = options !== undefined
+    this.#interest = new Lease(() => this.#register(), graceMs)
+    this.#subscription = new Lease(() => this.#subscribe(), graceMs)
+    const { status } = this.#handles[0]
     this.status = {
       getState: () => status.getState(),
       getInitialState: () => status.getInitialState(),
@@ -51,8 +48,25 @@ export class ContextStore implements ReadableStore<JsonObject | undefined> {
     }
   }
 
-  readonly getState = (): JsonObject | undefined => this.handle.getState()
-  readonly getInitialState = (): JsonObject | undefined => this.handle.getInitialState()
+  readonly getState = (): JsonObject | undefined => this.#handles[0].getState()
+  readonly getInitialState = (): JsonObject | undefined => this.#handles[0].getInitialState()
+
+  /** The handle; another one from when options come for the first time, since a handle is made with them. Safe while rendering. */
+  handle(options?: HandleOptions): AnyHandle {
+    if (options !== undefined && !this.#hasOptions) {
+      this.#hasOptions = true
+      this.#handles = [this.#client.context(this.#id, options), ...this.#handles]
+    }
+    return this.#handles[0]
+  }
+
+  /** Lets options that came late count for those who read already. Not while rendering: they are told. */
+  settle(): void {
+    if (this.#subscribed === null || this.#subscribed.handle === this.#handles[0]) return
+    const { end } = this.#subscribed
+    this.#subscribe()
+    end()
+  }
 
   /** Keeps the store and its handle without opening the context; returns the function that ends it. */
   readonly hold = (): (() => void) => this.#interest.hold()
@@ -69,11 +83,22 @@ export class ContextStore implements ReadableStore<JsonObject | undefined> {
     }
   }
 
-  /** Makes options known that came after the store was made. Not while rendering: others are told of a new `initial`. */
-  declare(options: HandleOptions): void {
-    if (this.#declared) return
-    this.#declared = true
-    this.#declare(options)
+  #register(): () => void {
+    const stores = storesOf(this.#client)
+    stores.set(this.#id, this)
+    return () => {
+      if (stores.get(this.#id) === this) stores.delete(this.#id)
+      for (const handle of this.#handles) handle.leave()
+    }
+  }
+
+  #subscribe(): () => void {
+    const [handle] = this.#handles
+    this.#subscribed = { handle, end: handle.subscribe(this.#notify) }
+    return () => {
+      this.#subscribed?.end()
+      this.#subscribed = null
+    }
   }
 
   readonly #notify: Listener = (state, previous) => {

@@ -1,7 +1,6 @@
 import type { BaseClient } from '@contextd/client'
 import { act, render, renderHook } from '@testing-library/react'
 import type { ReactNode } from 'react'
-import { renderToString } from 'react-dom/server'
 import { describe, expect, it } from 'vitest'
 import { graceMs } from './context-store.ts'
 import { ContextdProvider } from './provider.ts'
@@ -56,9 +55,6 @@ describe('useContextdHandle', () => {
     first.unmount()
 
     test.renew()
-    expect(renderToString(test.below({ children: [<Starter key="starter" />, <Title key="title" />] }))).toBe('Plan')
-
-    test.renew()
     const second = render(
       <>
         <Title />
@@ -67,6 +63,44 @@ describe('useContextdHandle', () => {
       { wrapper: test.below },
     )
     expect(second.container.textContent).toBe('Plan')
+  })
+
+  it('gives `initial` to who has been reading the id for a while, without a second subscription', () => {
+    const view = render(<Title />, { wrapper: test.below })
+    expect(view.container.textContent).toBe('nothing')
+    view.rerender(
+      <>
+        <Title />
+        <Starter />
+      </>,
+    )
+    expect(view.container.textContent).toBe('Plan')
+    test.put('board:1', { title: 'Other' })
+    expect(view.container.textContent).toBe('Other')
+    expect(test.counts('board:1').open).toBe(1)
+    view.unmount()
+    test.pass(graceMs)
+    expect(test.counts('board:1')).toEqual({ subscribed: 2, open: 0, left: 2 })
+  })
+
+  it('keeps the handle of a component when options come from another one', () => {
+    const { result, rerender } = renderHook(
+      ({ more }) => {
+        const mine = boards.useContextdHandle('board:1')
+        const theirs = boards.useContextdHandle(more ? 'board:1' : 'board:2', { initial: start })
+        const alike = boards.useContextdHandle(more ? 'board:1' : 'board:2', { initial: start })
+        return { mine, theirs, alike }
+      },
+      { wrapper: test.belowStrict, initialProps: { more: false } },
+    )
+    const { mine } = result.current
+    rerender({ more: true })
+    expect(result.current.mine).toBe(mine)
+    expect(result.current.theirs.id).toBe('board:1')
+    const { theirs } = result.current
+    expect(result.current.alike).toBe(theirs)
+    rerender({ more: true })
+    expect(result.current.theirs).toBe(theirs)
   })
 })
 

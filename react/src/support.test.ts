@@ -58,7 +58,6 @@ export function createSources(): { client: BaseClient; behind: (id: string) => B
   }
   const context = (id: string, options?: { initial?: JsonObject }): object => {
     const { state, status, counts } = behind(id)
-    if (options?.initial && state.getState().value === undefined) state.setState({ value: options.initial })
     const get = (): JsonObject | undefined => state.getState().value
     return {
       id,
@@ -66,6 +65,8 @@ export function createSources(): { client: BaseClient; behind: (id: string) => B
       getState: get,
       getInitialState: get,
       subscribe: (listener: (value: JsonObject | undefined, previous: JsonObject | undefined) => void) => {
+        // Every context here is absent: as long as nobody has written, it reads as what the handle that opens it says.
+        if (options?.initial && state.getState().value === undefined) state.setState({ value: options.initial })
         counts.subscribed += 1
         counts.open += 1
         const end = state.subscribe((next, previous) => {

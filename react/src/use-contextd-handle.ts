@@ -1,7 +1,7 @@
 import type { RegisteredContexts } from '@contextd/client'
 import { useEffect, useMemo } from 'react'
 import { contextStore } from './context-store.ts'
-import type { AnyHandle, HandleOptions } from './context-store.ts'
+import type { AnyHandle, ContextStore, HandleOptions } from './context-store.ts'
 import type { ContextdHooks } from './contextd-hooks.ts'
 import { useClient } from './provider.ts'
 
@@ -10,14 +10,18 @@ type Registered = ContextdHooks<RegisteredContexts>
 /** The handle of a context, kept as long as the component is mounted; `hook` says who asks. */
 export function useHandle(hook: string, id: string, options?: HandleOptions): AnyHandle {
   const client = useClient(hook)
-  // Options count when the store is made; an object written inline must not make another one at every render.
+  // Options count once: an object written inline must not make another handle at every render.
   // oxlint-disable-next-line react-hooks/exhaustive-deps
-  const store = useMemo(() => contextStore(client, id, options), [client, id])
+  const [store, handle] = useMemo(() => storeAndHandle(contextStore(client, id, options), options), [client, id])
   useEffect(() => {
-    if (options !== undefined) store.declare(options)
-  })
-  useEffect(() => store.hold(), [store])
-  return store.handle
+    store.settle()
+    return store.hold()
+  }, [store])
+  return handle
+}
+
+function storeAndHandle(store: ContextStore, options: HandleOptions | undefined): [ContextStore, AnyHandle] {
+  return [store, store.handle(options)]
 }
 
 function useAnyContextdHandle(id: string, options?: HandleOptions): AnyHandle {
@@ -25,8 +29,8 @@ function useAnyContextdHandle(id: string, options?: HandleOptions): AnyHandle {
 }
 
 /**
- * The handle of a context, stable while the id is, and the same for all components; having it opens nothing, writing does.
- * `initial` is what an absent context reads as, and counts for everybody who reads this id; give it where the id is named first.
+ * The handle of a context, stable while the id is; having it opens nothing, writing does.
+ * `initial` is what an absent context reads as, for everybody who reads this id; what is given first counts.
  * @throws {TypeError} there is no provider, or the id is malformed
  */
 export const useContextdHandle = useAnyContextdHandle as unknown as Registered['useContextdHandle']
