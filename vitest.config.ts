@@ -5,6 +5,8 @@ import { defineConfig } from 'vitest/config'
 const source = '@contextd/source'
 // Vite replaces its default conditions by these, and each project needs them said again.
 const resolve = { conditions: [source, ...defaultClientConditions] }
+// A bound for what hangs, far from what a busy machine makes slow.
+const testTimeout = 60_000
 const ssr = { resolve: { conditions: [source, ...defaultServerConditions] } }
 
 export default defineConfig({
@@ -17,6 +19,8 @@ export default defineConfig({
         ssr,
         test: {
           name: 'node',
+          testTimeout,
+          hookTimeout: testTimeout,
           environment: 'node',
           include: ['{protocol,server,client,bench}/src/**/*.test.ts', 'e2e/integration/**/*.test.ts'],
         },
@@ -25,7 +29,13 @@ export default defineConfig({
         // A page resolves `ws` to a stub that is no server; the tests of pages against a real server need the real one.
         resolve: { ...resolve, alias: { ws: fileURLToPath(new URL('e2e/node_modules/ws/wrapper.mjs', import.meta.url)) } },
         ssr,
-        test: { name: 'react', environment: 'happy-dom', include: ['react/src/**/*.test.tsx', 'e2e/integration/**/*.test.tsx'] },
+        test: {
+          name: 'react',
+          testTimeout,
+          hookTimeout: testTimeout,
+          environment: 'happy-dom',
+          include: ['react/src/**/*.test.tsx', 'e2e/integration/**/*.test.tsx'],
+        },
       },
     ],
   },
