@@ -1,7 +1,8 @@
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { createServer as createHttpServer } from 'node:http'
 import { fileURLToPath } from 'node:url'
-import { createContexts, createServer, openBackend } from 'contextd'
+import { createContexts, createServer, isContextdError, openBackend } from 'contextd'
 import { boardContext } from './board.mjs'
 import { serveFiles } from './files.mjs'
 
@@ -28,8 +29,8 @@ export async function startDemo({ port, store }) {
   const http = createHttpServer(files)
   server.attach(http)
   try {
-    // The store is asked before anybody can connect: a wrong address or password is one line here, not an error at the first click.
-    await contexts.get('board:demo')
+    // Before anybody can connect: a wrong address or password of the store is one line here, not an error at the first click.
+    await createBoard(contexts)
     http.listen(port, '127.0.0.1')
     await once(http, 'listening')
   } catch (error) {
@@ -47,6 +48,16 @@ export async function startDemo({ port, store }) {
       })
       await contexts.close()
     },
+  }
+}
+
+/** Creates the board that pages and script start with, unless it is there. */
+async function createBoard(contexts) {
+  const initial = JSON.parse(await readFile(at('../board/src/initial.json'), 'utf8'))
+  try {
+    await contexts.set('board:demo', initial, { ifVersion: 0 })
+  } catch (error) {
+    if (!isContextdError(error, 'conflict')) throw error
   }
 }
 

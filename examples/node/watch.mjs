@@ -17,10 +17,10 @@ client.connection.subscribe(({ name }) => console.log(`· ${name}`))
 
 board.subscribe((state) => {
   if (!state) return
-  const { version } = board.status.get()
+  const { version, pending } = board.status.get()
   const columns = state.columns.map(({ title, cards }) => `${title} ${cards.length}`).join(', ')
   const writer = state.lastWriter
-  console.log(`v${version}  ${columns}${writer ? `   – ${writer.name} ${writer.did}` : ''}`)
+  console.log(`v${version}${pending > 0 ? ` and ${pending} unsaved` : ''}  ${columns}${writer ? `   – ${writer.name} ${writer.did}` : ''}`)
 })
 
 /** Adds a card to the first column: the change and who made it, in one commit. */
@@ -32,7 +32,7 @@ async function add(text) {
   }
   const write = board.transaction((tx) => {
     tx.at('columns', { id: column.id }, 'cards').append({ id: createId(), text, votes: 0, by: values.name })
-    tx.at('lastWriter').set({ name: values.name, did: `added “${text}”`, at: Date.now() })
+    tx.at('lastWriter').set({ name: values.name, did: `added “${text.slice(0, 40)}”`, at: Date.now() })
   })
   // Settles when the server has it; a refusal is told by `onError`.
   await write.then(

@@ -1,5 +1,6 @@
 import type { HandleOf } from '@contextd/client'
 import { createContextdHooks } from '@contextd/react'
+import start from './initial.json' with { type: 'json' }
 
 /** What a board's context holds. */
 export interface Board {
@@ -34,27 +35,7 @@ export const { ContextdProvider, useConnection, useContextd, useContextdClient, 
   createContextdHooks<Boards>()
 
 /** What a board reads as before anybody has written to it. */
-export const initial: Board = {
-  title: 'Our board',
-  columns: [
-    {
-      id: 'todo',
-      title: 'To do',
-      cards: [
-        { id: 'welcome', text: 'Open this board in a second tab and watch both', votes: 2, by: 'Ada' },
-        { id: 'drag-me', text: 'Drag me to another column', votes: 0, by: 'Grace' },
-        { id: 'vote-twice', text: 'Vote in two tabs at once: every vote counts', votes: 1, by: 'Ada' },
-      ],
-    },
-    {
-      id: 'doing',
-      title: 'Doing',
-      cards: [{ id: 'offline', text: 'Work offline, write something, come back', votes: 3, by: 'Hedy' }],
-    },
-    { id: 'done', title: 'Done', cards: [{ id: 'start', text: 'npm start', votes: 5, by: 'Grace' }] },
-  ],
-  lastWriter: null,
-}
+export const initial: Board = start
 
 /** The board that the address names: `?board=board:team`, or just `?board=team`. */
 export function boardIdFrom(address: URL): BoardId {
