@@ -5,6 +5,7 @@ const outbox = 'client/src/outbox.ts'
 const confirmed = 'client/src/confirmed.ts'
 const syncTurn = 'client/src/sync-turn.ts'
 const replica = 'client/src/replica.ts'
+const simClient = 'bench/src/sim/sim-client.ts'
 const keepNumber = 'this.#entries.set(seq, held.get(seq) ?? { ...emptyEntry(seq), sent: true })'
 
 /** Mutants of what the client decides. */
@@ -12,15 +13,36 @@ export const clientMutants: readonly Mutant[] = [
   mutant(
     'P3',
     'an unused number is not sent',
-    2,
+    3,
     outbox,
     'if (entry.told !== null || entry.inFlight) continue',
     'if (entry.told !== null || entry.inFlight || entry.id === null) continue',
   ),
+  {
+    rule: 'P3',
+    name: 'an unused number passes for a creating one',
+    caughtBy: 'seed-17, writes behind a delete',
+    edits: [
+      {
+        file: outbox,
+        find: "if (creating.incarnation !== '' || creating.id === null) return",
+        replace: "if (creating.incarnation !== '') return",
+      },
+      { file: outbox, find: "if (later.incarnation === '') return", replace: "if (later.incarnation === '') continue" },
+    ],
+  },
+  mutant(
+    'P8',
+    'nobody asks for a commit that gets no answer',
+    'seed-1740, rolled back to the own head',
+    simClient,
+    'now - handle.unanswered.since >= unansweredMs',
+    'now - handle.unanswered.since < 0',
+  ),
   mutant(
     'P3',
     'commits behind the first creating one do not wait',
-    1,
+    'writes behind a creating one',
     outbox,
     'if (entry.seq > last || entry.incarnation === null) break',
     'if (entry.seq > last) break',
@@ -46,7 +68,7 @@ export const clientMutants: readonly Mutant[] = [
   mutant(
     'P9',
     'a delta is applied on another revision of its base',
-    5,
+    'an attempt on a new base',
     confirmed,
     'known >= 0 && revision === mine.revision',
     'known >= 0',
@@ -54,15 +76,15 @@ export const clientMutants: readonly Mutant[] = [
   mutant(
     'P9',
     'deltas do not wait for a sync in flight',
-    4,
-    syncTurn,
-    'if (this.#asked === null) return false',
-    'if (this.#ticket >= 0) return false',
+    2,
+    replica,
+    'if (!this.#turn.keep(() => this.delta(frame)) && this.upToDate) this.#take(frame)',
+    'if (this.head !== null) this.#take(frame)',
   ),
   mutant(
     'P9',
     'the answer to an old sync is taken',
-    8,
+    14,
     syncTurn,
     'if (ticket !== this.#asked) return false',
     'if (ticket < 0) return false',
@@ -70,7 +92,7 @@ export const clientMutants: readonly Mutant[] = [
   mutant(
     'P11',
     'a number that the store lost and the client no longer holds is left out',
-    1,
+    20,
     outbox,
     keepNumber,
     'if (held.has(seq)) this.#entries.set(seq, held.get(seq)!)',
@@ -78,7 +100,7 @@ export const clientMutants: readonly Mutant[] = [
   mutant(
     'P11',
     'numbers change over a fence',
-    1,
+    20,
     outbox,
     keepNumber,
     `{

@@ -133,9 +133,10 @@ export class Ledger {
     if (from === null || from.version === 0) return 'created'
     if (sameHead(from, to)) return 'same'
     if (from.incarnation !== to.incarnation) return 'other incarnation'
-    const older = this.#byRevision.get(from.version < to.version ? from.revision : to.revision)
-    let newer = this.#byRevision.get(from.version < to.version ? to.revision : from.revision) ?? null
-    while (newer && older && newer.head.version > older.head.version) newer = newer.parent
+    const [low, high] = from.version < to.version ? [from, to] : [to, from]
+    const older = this.#byRevision.get(low.revision)
+    let newer = this.#byRevision.get(high.revision) ?? null
+    while (newer && newer.head.version > low.version) newer = newer.parent
     if (newer !== older) return 'diverged'
     return from.version < to.version ? 'forward' : 'back'
   }

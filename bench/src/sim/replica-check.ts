@@ -13,7 +13,7 @@ interface Own {
   readonly head: Head | null
 }
 /** Own writes that are watched for staying visible. */
-const watched = 16
+const watched = 10
 
 /**
  * Watches one replica after each of its inputs: it moves on along the true history only, says so when the history changed and only then (G6, G7),

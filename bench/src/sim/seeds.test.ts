@@ -14,12 +14,13 @@ test(`${seeds} seeds of ${operationsPerSeed} operations break no guarantee`, { t
   expect(result.seeds).toBe(seeds)
 })
 
+function traceOf(seed: number): Trace {
+  const trace = new Trace(true)
+  runSeed(seed, 60, trace)
+  return trace
+}
+
 test('a seed runs the same way each time, to the byte', () => {
-  const traceOf = (seed: number): Trace => {
-    const trace = new Trace(true)
-    runSeed(seed, 60, trace)
-    return trace
-  }
   const first = traceOf(7)
   expect(first.lines.length).toBeGreaterThan(100)
   expect(traceOf(7).lines).toEqual(first.lines)

@@ -21,7 +21,7 @@ const headMutants: readonly Mutant[] = [
     'if (client.incarnation !== head.incarnation || head.version === 0) return',
     'if (head.version === 0) return',
   ),
-  mutant('P1', 'heads are compared without their revision', 5, backend, ' && a.revision === b.revision', ''),
+  mutant('P1', 'heads are compared without their revision', 'absent is not always the same', backend, ' && a.revision === b.revision', ''),
   mutant(
     'P1',
     'an attempt keeps its revision on a new base',
@@ -69,7 +69,7 @@ const recordMutants: readonly Mutant[] = [
   mutant(
     'P5',
     'an old session without a record begins anew',
-    7,
+    'a late request of a forgotten session',
     commitStep,
     'if (record === null && isExpired(stream, batch.now, batch.sessionTtlMs)) return',
     'if (record === null && isExpired(stream, batch.now, Number.MAX_VALUE)) return',
@@ -87,7 +87,7 @@ const recordMutants: readonly Mutant[] = [
   mutant(
     'P5',
     'a commit on another incarnation is run',
-    3,
+    4,
     decide,
     "if (incarnation !== null && incarnation !== '' && incarnation !== at.head.incarnation) throw gone()",
     '',
@@ -95,12 +95,12 @@ const recordMutants: readonly Mutant[] = [
   mutant(
     'P12',
     'records do not survive a delete',
-    2,
+    1,
     storeModel,
     'if (batch.remove) clear(cell)',
     'if (batch.remove) (clear(cell), cell.records.clear())',
   ),
-  mutant('P14', 'records do not outlive their sessions', 1, storeModel, 'now - sessionTtlMs - recordGraceMs', 'now - sessionTtlMs / 20'),
+  mutant('P14', 'records do not outlive their sessions', 5, storeModel, 'now - sessionTtlMs - recordGraceMs', 'now - sessionTtlMs / 20'),
 ]
 
 /** Mutants of the sync step (P10, P11). */
@@ -108,7 +108,7 @@ const syncMutants: readonly Mutant[] = [
   mutant(
     'P10',
     'a sync is two steps',
-    1,
+    5,
     simStore,
     "this.#call('sync', nodeId, () => this.#syncNow(query), done)",
     `const run = (): SyncResult => this.#syncNow(query)
@@ -122,7 +122,7 @@ const syncMutants: readonly Mutant[] = [
   mutant(
     'P10',
     'a sync of an expired session makes a record',
-    7,
+    'a late request of a forgotten session',
     syncStep,
     'if (stored === null && isExpired(stream, now, query.sessionTtlMs)) return',
     'if (stored === null && isExpired(stream, now, Number.MAX_VALUE)) return',
@@ -135,8 +135,14 @@ const syncMutants: readonly Mutant[] = [
     'epoch: Math.max(was.epoch, stream.epoch) + 1',
     'epoch: was.epoch + 1',
   ),
-  mutant('P11', 'the last number goes back over a fence', 1, syncStep, 'last: Math.max(was.last, stream.settled)', 'last: was.last'),
-  mutant('P11', 'another epoch is no reason for a fence', 3, syncStep, ' || was.epoch !== stream.epoch', ''),
+  mutant(
+    'P11',
+    'another epoch is no reason for a fence',
+    'an epoch that was set back is fenced',
+    syncStep,
+    ' || was.epoch !== stream.epoch',
+    '',
+  ),
   mutant(
     'P11',
     'no fence in another incarnation',
@@ -148,7 +154,7 @@ const syncMutants: readonly Mutant[] = [
   mutant(
     'P11',
     'a trimmed log proves a rollback',
-    1,
+    3,
     syncStep,
     "return same && same.revision !== client.revision ? 'not in history' : 'unknown'",
     "return same && same.revision === client.revision ? 'unknown' : 'not in history'",
@@ -173,8 +179,8 @@ const nodeMutants: readonly Mutant[] = [
     'decided.push(next)',
     "decided.push(next)\n    if (next.verdict.type === 'refused') options = { ...options, stateBytes: 1 }",
   ),
-  mutant('P6', 'a number is queued twice', 1, commitQueue, 'if (twin) {', 'if (twin && name === null) {'),
-  mutant('P6', 'an unknown outcome is answered', 1, commitQueue, 'if (attempt.unknown) return null', ''),
+  mutant('P6', 'a number is queued twice', 23, commitQueue, 'if (twin) {', 'if (twin && name === null) {'),
+  mutant('P6', 'an unknown outcome is answered', 1, commitQueue, 'attempt.unknown = true', 'if (attempt) return attempt.batch'),
   mutant(
     'P7',
     'an own revision among the missed is overlooked',
@@ -183,7 +189,15 @@ const nodeMutants: readonly Mutant[] = [
     'const entry = missed.find(({ revision }) => tried.has(revision))',
     'const entry = missed.find(() => tried.size < 0)',
   ),
-  mutant('G5', 'there is no beacon', 6, toldHead, 'return !this.#is(head)', 'return head.version < 0'),
+  mutant(
+    'P7',
+    'a commit in doubt is told held when a later attempt is refused',
+    'seed-234, in doubt and then refused',
+    commitQueue,
+    'return submissions.filter((submission) => !this.#tried.has(submission)).map(',
+    'return submissions.map(',
+  ),
+  mutant('G5', 'there is no beacon', 'the head goes back and nobody writes', toldHead, 'return !this.#is(head)', 'return head.version < 0'),
   mutant(
     'G5',
     'the beacon keeps a head to itself that went back',

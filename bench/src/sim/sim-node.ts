@@ -12,7 +12,7 @@ import type {
   WireCommit,
 } from '@contextd/protocol'
 import { CommitQueue, ToldHead, isToldByDelta, noHead, outcomeOf, syncReply } from 'contextd/cores'
-import type { Answered, CommitBatch, CommitResult, Submission, SyncResult } from 'contextd/cores'
+import type { Answered, CommitBatch, CommitResult, KnownContext, Submission, SyncResult } from 'contextd/cores'
 import type { Connection, UpMessage } from './connection.ts'
 import type { CallEnd, SimStore, Subscriber } from './sim-store.ts'
 import type { World } from './world.ts'
@@ -27,6 +27,8 @@ interface Room {
   readonly queue: CommitQueue<Asker>
   readonly members: Map<Connection, Set<string>>
   told: ToldHead
+  /** The store is being asked for the context. */
+  loading: boolean
   /** Connections that read too slowly to be sent anything. */
   readonly slow: Set<Connection>
 }
@@ -200,7 +202,7 @@ export class SimNode implements Subscriber {
       }
       const { reply, known: after } = syncReply(end.value, known)
       if (end.value.type === 'found') room.told.synced(end.value.row?.head ?? noHead)
-      if (after) room.queue.advance(after)
+      if (after) adopt(room.queue, after, known)
       connection.down({ type: 'synced', request, reply: { ...reply, access: 'write' } })
     })
   }
@@ -252,19 +254,32 @@ export class SimNode implements Subscriber {
   /** Carries the next batch to the store, when none is under way. */
   #pump(contextId: string, life: number): void {
     if (life !== this.#life) return
-    const { queue } = this.#room(contextId)
-    const next = queue.begin(this.#world.now)
+    const room = this.#room(contextId)
+    if (room.loading) return
+    const next = room.queue.begin(this.#world.now)
     if (next === 'load') this.#load(contextId, life)
     else if (next) this.#send(contextId, next, life)
   }
 
+  /** Reads the context, and, where it is open what became of a commit of the server, its log too. */
   #load(contextId: string, life: number): void {
-    const { queue } = this.#room(contextId)
+    const room = this.#room(contextId)
+    const { queue } = room
+    room.loading = true
+    const goOn = (answered: readonly Answered<Asker>[], pause: number): void => {
+      room.loading = false
+      this.#answer(contextId, answered)
+      this.#world.scheduler.after(pause, () => this.#pump(contextId, life))
+    }
     this.#store.load(this.id, contextId, (end) => {
       if (life !== this.#life) return
-      if (end.type === 'done') this.#answer(contextId, queue.loaded(end.value))
-      else this.#answer(contextId, queue.drop(unavailable()))
-      this.#world.scheduler.after(end.type === 'done' ? 0 : retryMs, () => this.#pump(contextId, life))
+      if (end.type !== 'done') return goOn(queue.drop(unavailable()), retryMs)
+      if (!queue.doubtful) return goOn(queue.loaded(end.value), 0)
+      this.#store.log(this.id, contextId, (log) => {
+        if (life !== this.#life) return
+        if (log.type !== 'done') goOn(queue.drop(unavailable()), retryMs)
+        else goOn(queue.loaded(end.value, log.value), 0)
+      })
     })
   }
 
@@ -280,7 +295,7 @@ export class SimNode implements Subscriber {
       const answered = end.type === 'done' ? queue.finish(end.value) : queue.failed(unavailable())
       if (answered === null) return again()
       this.#answer(contextId, answered)
-      this.#pump(contextId, life)
+      this.#world.scheduler.after(end.type === 'done' ? 0 : retryMs, () => this.#pump(contextId, life))
     })
   }
 
@@ -319,7 +334,7 @@ export class SimNode implements Subscriber {
         deltaThreshold: this.#world.options.deltaThreshold,
         byteLength: (text) => text.length,
       })
-      room = { queue, members: new Map(), told: new ToldHead(), slow: new Set() }
+      room = { queue, members: new Map(), told: new ToldHead(), loading: false, slow: new Set() }
       this.#rooms.set(contextId, room)
     }
     return room
@@ -329,6 +344,13 @@ export class SimNode implements Subscriber {
 const unavailable = (): ContextdError => new ContextdError('backend_unavailable', 'The store does not answer.')
 const headFrame = (contextId: string, head: Head): HeadFrame => [contextId, head.incarnation, head.version, head.revision]
 const headOf = ([, incarnation, version, revision]: HeadFrame): Head => ({ incarnation, version, revision })
+
+/** Takes over what a sync found; a history that went back is not the one that is known. */
+function adopt(queue: CommitQueue<Asker>, now: KnownContext, before: KnownContext | null): void {
+  const later = now.head.incarnation === before?.head.incarnation && now.head.version > before.head.version
+  if (before !== null && !later && queue.known === before && !queue.doubtful) queue.forget()
+  queue.advance(now)
+}
 
 /** What the edge makes of a commit: its operations, or, where they are not allowed, a refusal that takes the number. */
 function admitted({ operations }: WireCommit): Submission<Asker>['operations'] {

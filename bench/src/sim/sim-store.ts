@@ -1,4 +1,4 @@
-import type { CommitBatch, CommitResult, StoredContext, SyncQuery, SyncResult } from 'contextd/cores'
+import type { CommitBatch, CommitResult, LogEntry, StoredContext, SyncQuery, SyncResult } from 'contextd/cores'
 import { StoreModel } from 'contextd/cores'
 import type { Head } from '@contextd/protocol'
 import type { LedgerMark } from './ledger.ts'
@@ -11,7 +11,7 @@ export type Done<T> = (end: CallEnd<T>) => void
 
 /** A call of a node to the store, which a schedule may keep back. */
 export interface StoreCall {
-  readonly kind: 'commit' | 'sync' | 'load' | 'heads'
+  readonly kind: 'commit' | 'sync' | 'load' | 'log' | 'heads'
   readonly nodeId: string
   /** Runs it at the store, which may happen more than once. The answer is that of the first run. */
   run(): void
@@ -67,6 +67,10 @@ export class SimStore {
 
   load(nodeId: string, contextId: string, done: Done<StoredContext | null>): void {
     this.#call('load', nodeId, () => this.model.load(contextId), done)
+  }
+
+  log(nodeId: string, contextId: string, done: Done<readonly LogEntry[]>): void {
+    this.#call('log', nodeId, () => this.model.log(contextId, 0), done)
   }
 
   heads(nodeId: string, contextIds: readonly string[], done: Done<readonly Head[]>): void {

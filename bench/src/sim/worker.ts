@@ -38,4 +38,6 @@ function work({ schedules: names, firstSeed, lastSeed, operations, checksOnly }:
   return { seeds: lastSeed - firstSeed + 1, steps, failed: null }
 }
 
+// Refusals are errors by the thousand here, and nobody looks at where they come from.
+Error.stackTraceLimit = 0
 parentPort?.postMessage(work(workerData as Work))

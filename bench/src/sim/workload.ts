@@ -48,6 +48,8 @@ export const markOperation = (token: string, at: 'start' | 'end' = 'end'): Opera
   at,
 })
 
+const marked = (operations: Operation[], plain: boolean): PlannedWrite => ({ operations, marked: true, plain })
+
 /** Makes the operations of a write on a shown state. */
 export function planWrite(kind: Kind, token: string, shown: JsonObject, random: Random): PlannedWrite {
   const mark = markOperation(token, kind === 'prepend' ? 'start' : 'end')
@@ -55,7 +57,6 @@ export function planWrite(kind: Kind, token: string, shown: JsonObject, random: 
   const held: JsonValue | undefined = (shown['reg'] as JsonObject | undefined)?.[register]
   const items = (shown['items'] as JsonObject[] | undefined) ?? []
   const item = items.length > 0 ? { id: random.pick(items)['id'] as string } : null
-  const marked = (operations: Operation[], plain: boolean): PlannedWrite => ({ operations, marked: true, plain })
   const setRegister: Operation = { type: 'set', path: ['reg', register], value: `v${token}` }
   switch (kind) {
     case 'count':

@@ -20,7 +20,7 @@ export function attemptOnANewBase(): void {
   calls[1]!.run()
   calls[1]!.answer()
   stage.pass()
-  stage.expectTold(token, 'applied')
+  stage.mustBeTold(token, 'applied')
   stage.end()
 }
 
@@ -39,6 +39,6 @@ export function absentIsNotAlwaysTheSame(): void {
   calls[1]!.run()
   calls[1]!.answer()
   stage.pass()
-  stage.expectTold(token, 'unknown')
+  stage.mustBeTold(token, 'unknown')
   stage.end()
 }

@@ -24,6 +24,8 @@ function prepare(): { stage: Stage; a: SimClient; b: SimClient; dump: SimDump } 
   return { stage, a, b, dump: stage.store.dump(contextId) }
 }
 
+const lifeOf = (client: SimClient): string | undefined => client.handle(contextId).replica.head?.incarnation
+
 function writeAndBeRefused(stage: Stage, a: SimClient, b: SimClient): Refused {
   const late = stage.holdCommits(a)
   const applied = stage.append(a)
@@ -80,11 +82,30 @@ export function fenceInAnotherIncarnation(): void {
   stage.pass()
   stage.append(b)
   stage.passBeacon()
-  const there = (client: SimClient): string | undefined => client.handle(contextId).replica.head?.incarnation
-  stage.expect('a knows the new life', there(a) === there(b) && there(a) !== dump.mark.head.incarnation)
+  stage.expect('a knows the new life', lifeOf(a) === lifeOf(b) && lifeOf(a) !== dump.mark.head.incarnation)
   stage.store.restore(dump)
   stage.passBeacon()
   refused.late.deliver()
   stage.pass()
+  stage.end()
+}
+
+/** A rollback that takes back nothing but the epoch is fenced: a late request of the older epoch would fit again. */
+export function epochThatWasSetBack(): void {
+  const { stage, a, b, dump } = prepare()
+  const refused = writeAndBeRefused(stage, a, b)
+  stage.store.restore(dump)
+  const held = stage.holdCommits(a)
+  stage.n2.hear()
+  stage.passBeacon()
+  stage.expect('a sends again what was rolled back', held.messages.length > 0)
+  stage.store.restore(dump)
+  a.connect(stage.n2)
+  const again = stage.holdCommits(a)
+  stage.pass()
+  stage.expect('a sends it once more', again.messages.length > 0)
+  refused.late.deliver()
+  stage.pass()
+  stage.release(a, again)
   stage.end()
 }

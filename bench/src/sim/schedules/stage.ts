@@ -19,8 +19,8 @@ export const contextId = 'x'
 /** Commits that stay under way. */
 export interface LateCommits {
   readonly messages: readonly UpMessage[]
-  /** Gives them to their node, wherever their client is by now. */
-  deliver(): void
+  /** Gives them, or the oldest few, to their node, wherever their client is by now. */
+  deliver(count?: number): void
 }
 
 /**
@@ -104,13 +104,14 @@ export class Stage {
     const connection = client.connection!
     const messages: UpMessage[] = []
     connection.interceptUp = (message) => message.type === 'commit' && messages.push(message) > 0
-    return { messages, deliver: () => messages.splice(0).forEach((message) => connection.deliverUp(message)) }
+    const deliver = (count = messages.length): void => messages.splice(0, count).forEach((message) => connection.deliverUp(message))
+    return { messages, deliver }
   }
 
   /** Lets a client's commits through again, those kept first. */
-  release(client: SimClient, { deliver }: LateCommits): void {
+  release(client: SimClient, late: LateCommits): void {
     client.connection!.interceptUp = null
-    deliver()
+    late.deliver()
   }
 
   /** Keeps the calls to the store that fit. */
@@ -126,11 +127,20 @@ export class Stage {
     return token!
   }
 
-  /** Says what the schedule relies on; a schedule that goes another way proves nothing. */
+  /** Says what the schedule relies on: what a caller has been told by now. One that goes another way proves nothing. */
   expectTold(token: string, told: string | null): void {
-    const write = this.world.book.writes.get(token)!
-    const is = write.told ? (write.told.code ?? write.told.type) : null
-    if (is !== told) throw new Violation('schedule', `${token} of ${write.who} should be told ${told} by now, and is told ${is}`)
+    this.expect(`${token} is told ${told ?? 'nothing'}, not ${this.#toldOf(token) ?? 'nothing'}`, this.#toldOf(token) === told)
+  }
+
+  /** Says what is to be shown: what a caller must have been told by now. */
+  mustBeTold(token: string, told: string): void {
+    const is = this.#toldOf(token)
+    if (is !== told) throw new Violation('told', `${token} must be told ${told} by now, and is told ${is ?? 'nothing'}`)
+  }
+
+  #toldOf(token: string): string | null {
+    const told = this.world.book.writes.get(token)?.told ?? null
+    return told && (told.code ?? told.type)
   }
 
   expect(what: string, holds: boolean): void {
