@@ -8,6 +8,9 @@ export default defineConfig({
   testDir: 'tests',
   outputDir: '../.results/playwright',
   reporter: [['list'], ['json', { outputFile: '../.results/playwright.json' }]],
+  // Bounds for what hangs, far from what a busy machine makes slow.
+  timeout: 120_000,
+  expect: { timeout: 20_000 },
   retries: 0,
   workers: 1,
   forbidOnly: Boolean(process.env['CI']),

@@ -105,7 +105,7 @@ for (const store of ['sqlite', 'redis'] as const) {
     await bob.vote('Before the crash', 3)
     await server.restart()
     await expect(bob.card('While it is down')).toBeVisible({ timeout: 20_000 })
-    await expect(ada.votes('Before the crash')).toHaveText('5', { timeout: 20_000 })
+    await expect(ada.votes('Before the crash')).toHaveText('5')
     await Promise.all([ada.saved(), bob.saved()])
     await expectSame(ada, bob)
   })
