@@ -12,7 +12,8 @@ export class Board {
     page.on('pageerror', (error) => this.errors.push(error.message))
     page.on('console', (message) => {
       // A server that is away makes the browser itself report failed connections; that is no error of the page.
-      if (message.type() === 'error' && !/ERR_CONNECTION_REFUSED|WebSocket connection to/.test(message.text())) this.errors.push(message.text())
+      if (message.type() === 'error' && !/ERR_CONNECTION_REFUSED|WebSocket connection to/.test(message.text()))
+        this.errors.push(message.text())
     })
   }
 

@@ -60,7 +60,8 @@ export const startServer = (store: string, ...more: readonly string[]): Promise<
   ServerProcess.start('server/dist/cli/main.js', 'serve', '--port', '0', '--store', store, ...more)
 
 /** The examples, served by their own server on a store. */
-export const startDemo = (store: string): Promise<ServerProcess> => ServerProcess.start('examples/start.mjs', '--port', '0', '--store', store)
+export const startDemo = (store: string): Promise<ServerProcess> =>
+  ServerProcess.start('examples/start.mjs', '--port', '0', '--store', store)
 
 function launch(args: readonly string[]): ChildProcess {
   return spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })

@@ -59,12 +59,12 @@ function pathOf(url) {
 /** A file below a place; null for what lies outside of it, is hidden, or is of no known type. */
 function fileOf(place, rest) {
   const file = path.join(place, rest === '' || rest.endsWith('/') ? `${rest}${path.extname(place) ? '' : 'index.html'}` : rest)
-  const inside = file === place || file.startsWith(place + path.sep)
-  const hidden = path
+  // A part that starts with a dot is hidden, or leads out of the place.
+  const open = path
     .relative(place, file)
     .split(path.sep)
-    .some((part) => part.startsWith('.'))
-  return inside && !hidden && Object.hasOwn(types, path.extname(file)) ? file : null
+    .every((part) => !part.startsWith('.'))
+  return open && Object.hasOwn(types, path.extname(file)) ? file : null
 }
 
 /** What a page may do: nothing but its own files, its own connection, and the inline scripts and styles it was sent with. */

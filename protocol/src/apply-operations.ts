@@ -44,9 +44,10 @@ export function applyOperations<S extends object>(
       throw withOperation(error, operation)
     }
   }
-  // One operation with one change is a change; several may undo each other.
-  const next = (operations.length === 1 && run.changes.length === 1 ? run.draft.state : shareIdentity(state, run.draft.state, options)) as S
-  return { state: next, changes: next === state ? [] : run.changes }
+  const next = (operations.length === 1 ? run.draft.state : shareIdentity(state, run.draft.state, options)) as S
+  // Several operations may undo each other, and among equal values a move may change nothing.
+  const isSame = next === state || (operations[0]?.type === 'move' && equal(next as JsonObject, state as JsonObject))
+  return isSame ? { state, changes: [] } : { state: next, changes: run.changes }
 }
 
 function withOperation(error: unknown, operation: Operation): unknown {

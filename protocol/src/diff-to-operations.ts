@@ -6,10 +6,13 @@ import { equal } from './equal.ts'
 import { assertJson, faultText, keyFault } from './json-fault.ts'
 import type { JsonObject, JsonValue } from './json.ts'
 import { deepestNesting, isObject } from './json-shape.ts'
-import { idOf, itemKeyOf } from './keyed-list.ts'
+import { anchorAt, findById, idOf, isAddress, itemKeyOf, itemRefAt } from './keyed-list.ts'
 import { defaultLimits } from './limits.ts'
 import type { ListOptions, Operation } from './operation.ts'
 import type { Anchor, Path, Segment } from './path.ts'
+
+/** So many items are looked up one by one. */
+const fewItems = 8
 
 /** How many operations a subtree may bring, one try after the other, until all of them fit into a commit. */
 const tries = [Number.POSITIVE_INFINITY, 256, 16, 1]
@@ -81,15 +84,38 @@ class Comparison {
 
   #compareLists(before: JsonValue[], after: JsonValue[]): void {
     assertComparable(before, after, this.#path)
-    const { start, afterEnd } = commonEnds(before, after)
-    for (let index = start; index < afterEnd; index += 1)
+    const ends = commonEnds(before, after)
+    for (let index = ends.start; index < ends.afterEnd; index += 1) {
       assertJson(after[index], [...this.#path, index], deepestNesting - this.#path.length - 1)
+    }
+    if (this.#compareAtOnePlace(before, after, ends)) return
     const kinds = new Set([kindOf(before, this.#itemKey), kindOf(after, this.#itemKey)])
     kinds.delete('empty')
     if (kinds.size > 1 || kinds.has('mixed')) {
       if (!equal(before, after)) this.#set(after)
     } else if (kinds.has('keyed')) this.#compareKeyed(before, after)
     else for (const gap of alignPlain(before, after).toReversed()) this.#compareGap(before, after, gap)
+  }
+
+  /** What is done most: a few items of a long list are edited in place, inserted, or removed. @returns false: it is something else */
+  #compareAtOnePlace(before: JsonValue[], after: JsonValue[], { start, beforeEnd, afterEnd }: ReturnType<typeof commonEnds>): boolean {
+    const gone = before.slice(start, beforeEnd)
+    const come = after.slice(start, afterEnd)
+    if (gone.length === 0 && come.length === 0) return true
+    const ids = (come.length > 0 ? come : gone).map((item) => idOf(item, this.#itemKey))
+    if (ids.length > fewItems || ids.includes(undefined) || new Set(ids).size < ids.length) return false
+    const path = this.#here()
+    if (gone.length === 0) {
+      if (ids.some((id) => findById(before, id!, this.#itemKey) >= 0)) return false
+      this.#push({ type: 'insert', path, values: come, at: anchorAt(before, start, this.#itemKey) })
+      return true
+    }
+    const refs = gone.map((_, offset) => itemRefAt(before, start + offset, this.#itemKey))
+    if (!refs.every((ref, offset) => isAddress(ref) && ref.id === ids[offset])) return false
+    if (come.length === 0) for (const ref of refs) this.#push({ type: 'remove', path: [...path, ref] })
+    else if (come.length !== gone.length) return false
+    else refs.forEach((ref, offset) => this.#at(ref, () => this.#compare(gone[offset]!, come[offset]!)))
+    return true
   }
 
   #compareKeyed(before: JsonValue[], after: JsonValue[]): void {

@@ -1,7 +1,6 @@
 import { equal } from './equal.ts'
 import type { JsonObject, JsonValue } from './json.ts'
-import { isObject } from './json-shape.ts'
-import { defaultItemKey, idOf } from './keyed-list.ts'
+import { defaultItemKey, findById, idOf } from './keyed-list.ts'
 import type { ListOptions } from './operation.ts'
 
 /**
@@ -41,7 +40,7 @@ function shareList(previous: JsonValue[], next: JsonValue[], itemKey: string): J
   let copy: JsonValue[] | null = null
   for (let index = 0; index < next.length; index += 1) {
     const value = next[index]!
-    const shared = share(find(value, index), value, itemKey)
+    const shared = value === previous[index] ? value : share(find(value, index), value, itemKey)
     if (shared !== previous[index]) same = false
     if (shared === value) continue
     copy ??= next.slice()
@@ -50,25 +49,32 @@ function shareList(previous: JsonValue[], next: JsonValue[], itemKey: string): J
   return same ? previous : (copy ?? next)
 }
 
-/** Finds the item of the previous list that a new one was: the one with its id, else the one at its position, or an equal one beside it. */
+/** So many items are sought one by one before all of them are collected by id. */
+const fewSearches = 4
+
+/** Finds the item of the previous list that a new one was: the one with its id, or an equal one, beside where it was; else the one with its id. */
 function itemFinder(previous: readonly JsonValue[], itemKey: string): (value: JsonValue, index: number) => JsonValue | undefined {
-  let byId: Map<string, JsonValue> | null = null
+  let byId: Map<string | undefined, JsonValue> | null = null
   let shift = 0
+  let searches = 0
   return (value, index) => {
-    const here = previous[index + shift]
-    if (here === value || typeof value !== 'object' || value === null) return previous[index] === value ? value : here
-    const id = isObject(value) ? idOf(value, itemKey) : undefined
-    if (id !== undefined) {
-      if (idOf(here, itemKey) === id) return here
-      byId ??= new Map(previous.map((item) => [idOf(item, itemKey) ?? '', item]))
-      return byId.get(id)
+    if (typeof value !== 'object' || value === null) return previous[index]
+    const near = [index + shift, index + shift + 1, index + shift - 1]
+    // The very same is found without a look into it.
+    let found = near.find((position) => previous[position] === value)
+    const id = found === undefined ? idOf(value, itemKey) : undefined
+    found ??= near.find((position) => {
+      const candidate = previous[position]
+      return candidate !== undefined && (id === undefined ? equal(candidate, value) : idOf(candidate, itemKey) === id)
+    })
+    if (found !== undefined) {
+      shift = found - index
+      return previous[found]
     }
-    for (const step of [0, 1, -1]) {
-      const candidate = previous[index + shift + step]
-      if (candidate === undefined || !equal(candidate, value)) continue
-      shift += step
-      return candidate
-    }
-    return here
+    if (id === undefined) return previous[index + shift]
+    searches += 1
+    if (searches <= fewSearches) return previous[findById(previous, id, itemKey)]
+    byId ??= new Map(previous.map((item) => [idOf(item, itemKey), item]))
+    return byId.get(id)
   }
 }

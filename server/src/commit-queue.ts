@@ -20,6 +20,45 @@ export interface Answered<T> {
   readonly answer: Answer
 }
 
+type Waiting<T> = Map<string, Lane<T>>
+
+/** The waiting submissions of one source, in order; taking the first costs the same however many there are. */
+class Lane<T> {
+  #items: Submission<T>[]
+  #start = 0
+
+  constructor(first: Submission<T>) {
+    this.#items = [first]
+  }
+
+  get empty(): boolean {
+    return this.#start === this.#items.length
+  }
+  get first(): Submission<T> {
+    return this.#items[this.#start]!
+  }
+
+  append(submission: Submission<T>): void {
+    this.#items.push(submission)
+  }
+
+  takeFirst(): void {
+    this.#start += 1
+    if (this.#start < 256 || this.#start * 2 < this.#items.length) return
+    this.#items = this.all()
+    this.#start = 0
+  }
+
+  remove(submission: Submission<T>): void {
+    this.#items = this.all().filter((each) => each !== submission)
+    this.#start = 0
+  }
+
+  all(): Submission<T>[] {
+    return this.#items.slice(this.#start)
+  }
+}
+
 /** Most commits and most UTF-16 units of one batch. */
 const batchCommits = 256
 const batchSize = 262_144
@@ -34,7 +73,7 @@ export class CommitQueue<T> {
   #known: KnownContext | null = null
   #attempt: Attempt<T> | null = null
   /** Waiting submissions by source; whose turn is next comes first. */
-  #waiting = new Map<string, Submission<T>[]>()
+  #waiting: Waiting<T> = new Map()
   readonly #numbered = new Map<string, Submission<T>>()
   /** How commits of the server were decided that were sent with unknown outcome, by the revisions under which they may be stored. */
   readonly #tried = new Map<Submission<T>, Map<string, Decided<T>>>()
@@ -71,9 +110,7 @@ export class CommitQueue<T> {
       return
     }
     if (name !== null) this.#numbered.set(name, submission)
-    const lane = this.#waiting.get(submission.source)
-    if (lane) lane.push(submission)
-    else this.#waiting.set(submission.source, [submission])
+    this.#append(this.#waiting, submission)
   }
 
   /** The next batch for the store, if none is in flight; `load` asks for the context first. */
@@ -170,7 +207,7 @@ export class CommitQueue<T> {
    * have been stored stay; at the `end` they are answered too.
    */
   drop(error: unknown, end = false): Answered<T>[] {
-    const waiting = [...this.#waiting.values()].flat()
+    const waiting = this.#allWaiting()
     this.#waiting = new Map()
     const dropped = waiting.filter((submission) => end || !this.#tried.has(submission))
     this.#putBack(waiting.filter((submission) => !end && this.#tried.has(submission)))
@@ -244,21 +281,25 @@ export class CommitQueue<T> {
   /** Puts submissions back, in their order, before all that wait. */
   #putBack(submissions: readonly Submission<T>[]): void {
     if (submissions.length === 0) return
-    const waiting = new Map<string, Submission<T>[]>()
-    for (const submission of [...submissions, ...[...this.#waiting.values()].flat()]) {
-      const lane = waiting.get(submission.source)
-      if (lane) lane.push(submission)
-      else waiting.set(submission.source, [submission])
-    }
+    const waiting: Waiting<T> = new Map()
+    for (const submission of [...submissions, ...this.#allWaiting()]) this.#append(waiting, submission)
     this.#waiting = waiting
+  }
+
+  #append(waiting: Waiting<T>, submission: Submission<T>): void {
+    const lane = waiting.get(submission.source)
+    if (lane) lane.append(submission)
+    else waiting.set(submission.source, new Lane(submission))
+  }
+
+  #allWaiting(): Submission<T>[] {
+    return [...this.#waiting.values()].flatMap((lane) => lane.all())
   }
 
   #takeBack(submission: Submission<T>): void {
     const lane = this.#waiting.get(submission.source)
-    const index = lane?.indexOf(submission) ?? -1
-    if (!lane || index < 0) return
-    lane.splice(index, 1)
-    if (lane.length === 0) this.#waiting.delete(submission.source)
+    lane?.remove(submission)
+    if (lane?.empty) this.#waiting.delete(submission.source)
   }
 
   /** Takes waiting submissions, one of each source in turn, up to a batch. */
@@ -267,11 +308,11 @@ export class CommitQueue<T> {
     let size = 0
     // A source that has had its turn, and has more, comes again after all others: a map is walked in the order of insertion.
     for (const [source, lane] of this.#waiting) {
-      const next = lane[0]!
+      const next = lane.first
       if (taken.length > 0 && (taken.length >= batchCommits || size + next.size > batchSize)) break
       this.#waiting.delete(source)
-      lane.shift()
-      if (lane.length > 0) this.#waiting.set(source, lane)
+      lane.takeFirst()
+      if (!lane.empty) this.#waiting.set(source, lane)
       taken.push(next)
       size += next.size
     }

@@ -138,7 +138,9 @@ export class Committer {
     const answered = this.queue.failed(this.#held(error, 'commit'))
     if (answered === null) return this.#sendLater()
     this.#answer(answered)
-    this.#next()
+    // What waits still is not sent to a store that has just refused.
+    if (this.queue.waiting) this.#pumpLater()
+    else this.#next()
   }
 
   /** The same batch again: it is stored once, however often it is sent. */

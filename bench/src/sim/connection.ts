@@ -1,5 +1,6 @@
 import type { AttachReply, CommitMessage, DeltaFrame, HeadFrame, SyncReply, SyncRequest, VerdictFrame } from '@contextd/protocol'
 import type { ContextdError } from '@contextd/protocol'
+import { receivedDown, receivedUp } from './wire-check.ts'
 import type { World } from './world.ts'
 
 /** What a client sends. Requests carry a number that their answer repeats. */
@@ -55,8 +56,9 @@ export class Connection {
   }
 
   /** Sends to the node. */
-  up(message: UpMessage): void {
+  up(sent: UpMessage): void {
     if (!this.#open) return
+    const message = this.#world.options.decodes ? receivedUp(sent) : sent
     if (this.#world.trace.on) this.#world.note(this.name, '↑', message)
     if (this.interceptUp?.(message)) return
     const { scheduler, faults } = this.#world
@@ -66,8 +68,9 @@ export class Connection {
   }
 
   /** Sends to the client. */
-  down(message: DownMessage): void {
+  down(sent: DownMessage): void {
     if (!this.#open) return
+    const message = this.#world.options.decodes ? receivedDown(sent) : sent
     if (this.#world.trace.on) this.#world.note(this.name, '↓', message)
     const { scheduler, faults } = this.#world
     this.#lastDown = Math.max(this.#lastDown, scheduler.now + this.#world.delay(faults.clientLatency))

@@ -41,6 +41,7 @@ export class Simulation {
       sessionTtlMs: 7 * dayMs,
       deltaThreshold: random.pick([0, 0, 3, 8, 20]),
       beaconMs: 5_000,
+      decodes: seed % 20 === 0,
     }
     this.world = new World(options, random, drawFaults(random), trace)
     this.#weights = drawWeights(random)

@@ -13,6 +13,8 @@ export interface WorldOptions {
   /** Most versions in log and delta answers; 0: any. */
   readonly deltaThreshold: number
   readonly beaconMs: number
+  /** Every message goes through JSON text and its decoder, as on the wire; slow. */
+  readonly decodes: boolean
 }
 
 /** A session as the server minted it. */

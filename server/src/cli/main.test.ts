@@ -7,10 +7,13 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { connected } from '../../support/served.ts'
 import { setTo } from '../../support/wire-client.ts'
 import { startRedisServer } from '../testing/redis-server.ts'
+
+// Every test starts processes, some several one after the other.
+vi.setConfig({ testTimeout: 30_000 })
 
 const at = (file: string): string => fileURLToPath(new URL(`../../../${file}`, import.meta.url))
 const main = at('server/dist/cli/main.js')

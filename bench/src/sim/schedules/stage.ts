@@ -36,7 +36,15 @@ export class Stage {
   readonly #server: ServerWriter
 
   constructor(options: Partial<WorldOptions> = {}, trace: Trace = new Trace(false)) {
-    const all = { nodes: 2, contextIds: [contextId], sessionTtlMs: 604_800_000, deltaThreshold: 0, beaconMs: 5_000, ...options }
+    const all = {
+      nodes: 2,
+      contextIds: [contextId],
+      sessionTtlMs: 604_800_000,
+      deltaThreshold: 0,
+      beaconMs: 5_000,
+      decodes: true,
+      ...options,
+    }
     this.world = new World(all, new Random(1), { ...healthy, clientLatency: 1, storeLatency: 1 }, trace)
     this.store = new SimStore(this.world)
     this.n1 = new SimNode('n1', this.world, this.store)

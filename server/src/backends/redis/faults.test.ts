@@ -12,7 +12,7 @@ import { namesOf } from './keys.ts'
 import { redisBackend } from './redis.ts'
 
 /** So that what is never answered is given up soon. */
-const redisOptions = { commandTimeout: 300 }
+const redisOptions = { commandTimeout: 1_000 }
 const keys = namesOf('contextd', 'contextd').context(contextId)
 const listAll = { limit: 0, offset: 0, order: 'asc', prefix: '', updatedSince: 0 } as const
 

@@ -232,12 +232,13 @@ test('F16: a subscriber connection on which nothing comes through any more is no
 
 test('while Redis is gone nothing that is sent through the adapter ends the process, and afterwards all goes on', async () => {
   const { server } = await redisFor({ appendOnly: 'always' })
-  const backend = await opened({ url: server.url, redisOptions: { commandTimeout: 300 } })
+  const backend = await opened({ url: server.url, redisOptions: { commandTimeout: 1_000 } })
   const other = await opened(server.url)
   const [node, second] = [await nodeOf(backend), await nodeOf(other)]
   const client = await node.client()
   const restored = new Promise<void>((resolve) => publishingOf(backend).onRestored(resolve))
   await commit(backend, 'before')
+  await until(() => client.got.length === 1)
   await server.kill()
   await until(() =>
     backend

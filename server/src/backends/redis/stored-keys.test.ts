@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { contentOf, errorOf, opened, redisFor } from '../../../support/redis-store.ts'
-import { at, batchOf, contextId, queryOf, recordOf, stateAt, store, storeMany, synced } from '../../testing/contract/kit.ts'
+import { at, batchOf, contextId, queryOf, recordOf, startAt, stateAt, store, storeMany, synced } from '../../testing/contract/kit.ts'
 import { noHead } from '../backend.ts'
 import { namesOf } from './keys.ts'
 
@@ -75,9 +75,10 @@ test.each([
   expect(await backend.log(contextId, 0)).toEqual([])
   expect(await synced(backend, { head: third!.head })).toMatchObject({ row: null, way: 'same' })
   expect(await backend.commit(batchOf({ base: third!.head }))).toEqual({ type: 'conflict', head: noHead, missed: null })
-  const again = await storeMany(backend, 2, { members: [{}, {}] })
-  expect(await backend.log(contextId, 0)).toEqual(again.flatMap(({ entries }) => entries))
-  expect((await backend.load(contextId))!.snapshot).toBe(stateAt(2))
+  const again = await store(backend, { members: [{}, {}, {}, {}], retention: { maxVersions: 2 } })
+  const next = await store(backend, { base: again.head })
+  expect(await backend.log(contextId, 0)).toEqual([...again.entries.slice(2), ...next.entries])
+  expect((await backend.load(contextId))!.snapshot).toBe(stateAt(4))
 })
 
 test('a context whose log is lost, but not its state, goes on without history', async () => {
@@ -89,6 +90,21 @@ test('a context whose log is lost, but not its state, goes on without history', 
   const next = await store(backend, { base: first.head })
   expect(await backend.log(contextId, 0)).toEqual(next.entries)
   expect(await synced(backend, { head: { ...first.head, version: 1 } })).toMatchObject({ way: 'stored', rolledBack: false })
+})
+
+test('an entry may leave the log once it is older than the time given, not when it is as old', async () => {
+  const { server } = await redisFor()
+  const backend = await opened(server.url)
+  const first = await store(backend)
+  const second = await store(backend, { base: first.head, snapshot: true, retention: { softSize: 1, before: startAt } })
+  expect(await backend.log(contextId, 0)).toEqual([...first.entries, ...second.entries])
+  const third = await store(backend, {
+    base: second.head,
+    now: startAt + 1,
+    snapshot: true,
+    retention: { softSize: 1, before: startAt + 1 },
+  })
+  expect(await backend.log(contextId, 0)).toEqual(third.entries)
 })
 
 test('P14: what is left of an absent context expires with its records, and of a living one nothing', async () => {
