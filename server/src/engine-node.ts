@@ -79,9 +79,14 @@ export class EngineNode implements Engine {
 
   async open(): Promise<void> {
     if (this.#closing !== null) throw closed()
-    if (this.#opened) return
+    await this.#openOnce()
+  }
+
+  /** As `open`, also while it closes: what was taken before still needs the store. */
+  #openOnce(): Promise<void> {
+    if (this.#opened) return done
     this.#opening ??= this.#open()
-    await this.#opening
+    return this.#opening
   }
 
   async #open(): Promise<void> {
@@ -229,8 +234,7 @@ export class EngineNode implements Engine {
     const { backend, clock, logger } = this
     const { deltaTtlMs, deltaThreshold, sessionTtlMs, limits } = this.#settings
     const { itemKey, validate } = this.declared(contextId)
-    // While it closes, what was taken before still needs the store.
-    const open = (): Promise<void> => (this.#opened ? done : this.#opening !== null && this.closing ? this.#opening : this.open())
+    const open = (): Promise<void> => this.#openOnce()
     const live = new LiveContext(contextId, {
       backend,
       logger,

@@ -8,9 +8,13 @@ export class Transaction<R> {
   readonly #initial: JsonObject | null | (() => JsonObject | null)
   readonly #itemKey: string
   readonly #retries: number
+  #over = false
   #created: { readonly state: JsonObject | null } | null = null
   /** What it returned, by the state that it was run on. */
   readonly #results = new Map<JsonObject | null, R>()
+
+  /** Told when it is given up: the commit is refused from then on, though the store may not say so soon. */
+  givenUp: (error: ContextdError) => void = () => {}
 
   constructor(fn: (draft: JsonObject) => R, initial: JsonObject | null | (() => JsonObject | null), itemKey: string, retries: number) {
     this.#fn = fn
@@ -31,8 +35,14 @@ export class Transaction<R> {
    * @throws what the function throws
    */
   run(state: JsonObject | null): readonly Operation[] {
-    if (!this.#results.has(state) && this.#results.size > this.#retries) {
-      throw new ContextdError('conflict', `Others wrote meanwhile, ${this.#results.size} times. Try again later, or allow more retries.`)
+    if (this.#over || (!this.#results.has(state) && this.#results.size > this.#retries)) {
+      const error = new ContextdError(
+        'conflict',
+        `Others wrote meanwhile, ${this.#results.size} times. Try again later, or allow more retries.`,
+      )
+      this.#over = true
+      this.givenUp(error)
+      throw error
     }
     const { operations, result } = operationsOf(state ?? this.initial() ?? {}, this.#fn, { itemKey: this.#itemKey })
     this.#results.set(state, result)
