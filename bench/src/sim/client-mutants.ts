@@ -5,7 +5,7 @@ const outbox = 'client/src/outbox.ts'
 const confirmed = 'client/src/confirmed.ts'
 const syncTurn = 'client/src/sync-turn.ts'
 const replica = 'client/src/replica.ts'
-const simClient = 'bench/src/sim/sim-client.ts'
+const simHandle = 'bench/src/sim/sim-handle.ts'
 const keepNumber = 'this.#entries.set(seq, held.get(seq) ?? { ...emptyEntry(seq), sent: true })'
 
 /** Mutants of what the client decides. */
@@ -35,9 +35,9 @@ export const clientMutants: readonly Mutant[] = [
     'P8',
     'nobody asks for a commit that gets no answer',
     'seed-1740, rolled back to the own head',
-    simClient,
-    'now - handle.unanswered.since >= unansweredMs',
-    'now - handle.unanswered.since < 0',
+    simHandle,
+    'now - this.#unanswered.since >= unansweredMs',
+    'now - this.#unanswered.since < 0',
   ),
   mutant(
     'P3',
@@ -92,7 +92,7 @@ export const clientMutants: readonly Mutant[] = [
   mutant(
     'P11',
     'a number that the store lost and the client no longer holds is left out',
-    20,
+    32,
     outbox,
     keepNumber,
     'if (held.has(seq)) this.#entries.set(seq, held.get(seq)!)',
@@ -100,7 +100,7 @@ export const clientMutants: readonly Mutant[] = [
   mutant(
     'P11',
     'numbers change over a fence',
-    20,
+    5,
     outbox,
     keepNumber,
     `{

@@ -16,7 +16,7 @@ const headMutants: readonly Mutant[] = [
   mutant(
     'P1',
     'heads are compared without their incarnation',
-    1,
+    'seed-17, writes behind a delete',
     syncStep,
     'if (client.incarnation !== head.incarnation || head.version === 0) return',
     'if (head.version === 0) return',
@@ -184,7 +184,7 @@ const nodeMutants: readonly Mutant[] = [
   mutant(
     'P7',
     'an own revision among the missed is overlooked',
-    1,
+    'seed-234, in doubt and then refused',
     commitQueue,
     'const entry = missed.find(({ revision }) => tried.has(revision))',
     'const entry = missed.find(() => tried.size < 0)',

@@ -1,6 +1,7 @@
 import type { Answered, Submission } from 'contextd/cores'
 import { serverAuthor } from 'contextd/cores'
-import type { Asker, SimNode } from './sim-node.ts'
+import type { Asker } from './sim-committer.ts'
+import type { SimNode } from './sim-node.ts'
 import { initialState, markOperation } from './workload.ts'
 import type { World } from './world.ts'
 

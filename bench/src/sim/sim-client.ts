@@ -1,35 +1,18 @@
-import { ContextdError, isContextdError } from '@contextd/protocol'
+import { isContextdError } from '@contextd/protocol'
 import type { JsonObject } from '@contextd/protocol'
-import { Replica } from '@contextd/client/cores'
-import type { ReplicaEvent } from '@contextd/client/cores'
 import { Connection } from './connection.ts'
-import type { DownMessage, UpMessage } from './connection.ts'
-import { ReplicaCheck } from './replica-check.ts'
+import { SimHandle } from './sim-handle.ts'
+import type { NewBooking } from './sim-handle.ts'
+import type { DownMessage, UpMessage } from './sim-messages.ts'
 import type { SimNode } from './sim-node.ts'
-import { initialState, planWrite } from './workload.ts'
+import { planWrite } from './workload.ts'
 import type { Kind, PlannedWrite } from './workload.ts'
 import type { SimSession, World } from './world.ts'
-
-/** One context of a client. */
-export interface SimHandle {
-  readonly contextId: string
-  readonly replica: Replica
-  readonly check: ReplicaCheck
-  /** Time until which its commits stay with it: something was held. */
-  pausedUntil: number
-  /** The commit that has waited longest for its answer, and since when. */
-  unanswered: { readonly seq: number; readonly since: number } | null
-}
 
 /** How old a session may become before a live client takes a new one, as part of what the server allows. */
 const renewAt = 0.8
 /** A client looks after its session, and after what was held, this often, ms. */
 const tickMs = 1_000
-
-/** A commit without an answer for this long brings a sync, ms. */
-const unansweredMs = 10_000
-/** How long a client waits after it was told that something is held, ms. */
-const pauseMs = 200
 
 /** A tab, worker or script: one session, one connection, a replica for each context. */
 export class SimClient {
@@ -51,16 +34,7 @@ export class SimClient {
   constructor(name: string, world: World, inFlight: number) {
     this.name = name
     this.#world = world
-    this.handles = world.options.contextIds.map((contextId) => {
-      const replica = new Replica(contextId, { initial: initialState, inFlight })
-      return {
-        contextId,
-        replica,
-        check: new ReplicaCheck(world, contextId, replica, `${name}/${contextId}`),
-        pausedUntil: 0,
-        unanswered: null,
-      }
-    })
+    this.handles = world.options.contextIds.map((contextId) => new SimHandle(name, contextId, world, inFlight))
     this.#tick()
   }
 
@@ -169,10 +143,10 @@ export class SimClient {
     if (sync) {
       const { ticket, ...rest } = sync
       const request = this.#request({ handle, ticket })
-      handle.check.syncSent()
+      handle.syncSent()
       this.#send({ type: 'sync', request, sync: { session, contextId, ...rest } })
     }
-    if (handle.pausedUntil > this.#world.scheduler.now) return
+    if (handle.paused) return
     const message = replica.takeCommits()
     if (!message) return
     for (const commit of message.commits) this.#world.book.sent(contextId, this.#session!.key, commit, tokenOf(commit.operations))
@@ -190,32 +164,17 @@ export class SimClient {
     })
   }
 
-  #write(
-    handle: SimHandle,
-    { token, marked, plain, remove }: { token: string; marked: boolean; plain: boolean; remove: boolean },
-    make: () => void,
-  ): string | null {
-    this.#world.note(this.name, 'write', handle.contextId, token)
+  #write(handle: SimHandle, booking: NewBooking, make: () => void): string | null {
+    this.#world.note(this.name, 'write', handle.contextId, booking.token)
     try {
       make()
     } catch (error) {
       if (isContextdError(error)) return null
       throw error
     }
-    const { contextId, check } = handle
-    const booked = this.#world.book.add({
-      token,
-      contextId,
-      who: this.name,
-      marked,
-      plain,
-      incarnation: check.incarnationToWriteOn(),
-      madeOn: check.absentHead(),
-    })
-    if (remove) check.deleted(booked)
-    else check.wrote(booked)
+    handle.book(booking)
     this.#input(handle, () => undefined)
-    return token
+    return booking.token
   }
 
   #attach(session: string | null): void {
@@ -262,10 +221,8 @@ export class SimClient {
     this.#renewAt = this.#world.now - reply.ageMs + renewAt * reply.sessionTtlMs
     this.#attached = true
     for (const handle of this.handles) {
-      this.#input(handle, ({ replica, check }) => {
-        if (renewed) replica.renewed()
-        if (renewed) check.renewed()
-        if (renewed) this.#world.book.renewed(this.name, handle.contextId)
+      this.#input(handle, ({ replica }) => {
+        if (renewed) handle.renewed()
         replica.attached(reply.actor)
       })
     }
@@ -274,19 +231,10 @@ export class SimClient {
   /** One input of a replica, what it brings, and the checks after it. */
   #input(handle: SimHandle, give: (handle: SimHandle) => void): void {
     give(handle)
-    const events = handle.replica.takeEvents()
-    if (this.#world.trace.on) for (const event of events) this.#world.note(this.name, event.type, handle.contextId, brief(event))
-    handle.check.after(events)
-    if (events.some(({ type }) => type === 'held')) this.#pause(handle)
+    const events = handle.takeEvents()
+    if (events.some(({ type }) => type === 'held')) handle.pause(() => this.#alive && this.pump(handle))
     if (events.some(({ type }) => type === 'session_expired')) this.#renew()
     this.pump(handle)
-  }
-
-  /** What was held would be held again: it is sent after a while. */
-  #pause(handle: SimHandle): void {
-    const { scheduler } = this.#world
-    handle.pausedUntil = scheduler.now + pauseMs
-    scheduler.after(pauseMs, () => this.#alive && this.pump(handle))
   }
 
   #renew(): void {
@@ -295,24 +243,12 @@ export class SimClient {
     this.#attach(null)
   }
 
-  /** P8: what has had no answer for long is asked for. */
-  #lookAfter(handle: SimHandle): void {
-    const { now } = this.#world.scheduler
-    const seq = handle.replica.unanswered
-    if (seq === null) handle.unanswered = null
-    else if (handle.unanswered?.seq !== seq) handle.unanswered = { seq, since: now }
-    else if (now - handle.unanswered.since >= unansweredMs) {
-      handle.unanswered = null
-      handle.replica.resync()
-    }
-  }
-
   #tick(): void {
     this.#world.scheduler.after(tickMs, () => {
       if (!this.#alive) return
       const idle = this.handles.every(({ replica }) => replica.idle)
       if (this.#attached && idle && this.#world.now > this.#renewAt) this.#renew()
-      for (const handle of this.handles) this.#input(handle, () => this.#lookAfter(handle))
+      for (const handle of this.handles) this.#input(handle, () => handle.lookAfter())
       this.#tick()
     })
   }
@@ -325,8 +261,3 @@ function tokenOf(operations: readonly unknown[]): string | null {
   }
   return null
 }
-
-const brief = (event: ReplicaEvent): unknown =>
-  'error' in event
-    ? { ...event, error: event.error instanceof ContextdError ? event.error.code : String(event.error), operations: undefined }
-    : event

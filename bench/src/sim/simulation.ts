@@ -50,7 +50,7 @@ export class Simulation {
     this.store = new SimStore(this.world)
     this.nodes = Array.from({ length: options.nodes }, (_, index) => new SimNode(`n${index + 1}`, this.world, this.store))
     this.#server = new ServerWriter(this.world)
-    for (let count = random.between(2, 5); count > 0; count -= 1) this.#newClient()
+    for (let count = random.between(2, 4); count > 0; count -= 1) this.#newClient()
   }
 
   /** Makes so many writes, lets everything heal, and checks the end. */
@@ -177,7 +177,7 @@ export class Simulation {
   #finish(): void {
     for (const client of this.clients) {
       if (!client.attached) throw new Violation('convergence', `${client.name} is not connected`)
-      for (const { check } of client.handles) check.finish()
+      for (const handle of client.handles) handle.finish()
     }
     this.world.book.check()
   }

@@ -81,7 +81,7 @@ export function planWrite(kind: Kind, token: string, shown: JsonObject, random: 
         : marked([mark], true)
     case 'document':
       // Long enough that snapshots are written and the log is trimmed within one run.
-      return marked([{ type: 'merge', path: ['doc'], value: { by: `v${token}`, text: `${token} `.repeat(400) } }, mark], true)
+      return marked([{ type: 'merge', path: ['doc'], value: { by: `v${token}`, text: `${token} `.repeat(250) } }, mark], true)
     case 'same':
       return held === undefined
         ? marked([mark], true)

@@ -1,4 +1,4 @@
-import type { UpMessage } from '../connection.ts'
+import type { UpMessage } from '../sim-messages.ts'
 import { healthy } from '../faults.ts'
 import { Random } from '../random.ts'
 import { ServerWriter } from '../server-writer.ts'
@@ -162,7 +162,7 @@ export class Stage {
     this.n2.hear()
     for (const client of this.#clients) if (client.alive && client.connection === null) client.connect(this.n2)
     this.pass(30_000)
-    for (const client of this.#clients) if (client.alive) for (const { check } of client.handles) check.finish()
+    for (const client of this.#clients) if (client.alive) for (const handle of client.handles) handle.finish()
     this.world.book.check()
   }
 }
