@@ -185,7 +185,7 @@ if entries > 0 then
     end
     local item = trim < kept and call('LINDEX', KEYS[3], trim) or ARGV[firstEntry + trim - kept]
     local itemSize, committedAt = string.match(item, '^(%d+) %S* %[([%d.eE+-]+)')
-    if not hardly and not long and tonumber(committedAt) > before then
+    if not hardly and not long and tonumber(committedAt) >= before then
       break
     end
     trim = trim + 1
