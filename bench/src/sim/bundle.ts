@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'rolldown'
@@ -52,16 +52,23 @@ function mutating({ name, edits }: Mutation, applied: Set<Edit>): Plugin {
  * @returns the file
  */
 export async function bundleWorker(mutation: Mutation | null): Promise<string> {
-  const file = path.join(root, 'bench/dist/sim-workers', `${mutation?.name.replaceAll(/[^a-z0-9]+/gi, '-') ?? 'sound'}.mjs`)
+  const folder = path.join(root, 'bench/dist/sim-workers')
+  const file = path.join(folder, `${mutation?.name.replaceAll(/[^a-z0-9]+/gi, '-') ?? 'sound'}.mjs`)
   const applied = new Set<Edit>()
-  await build({
+  const { output } = await build({
     input: path.join(root, 'bench/src/sim/worker.ts'),
     platform: 'node',
     resolve: { conditionNames: ['@contextd/source', 'node', 'import', 'default'] },
     plugins: mutation ? [mutating(mutation, applied)] : [],
-    output: { file, format: 'esm', codeSplitting: false },
+    output: { format: 'esm', codeSplitting: false },
+    write: false,
   })
   const idle = mutation?.edits.find((edit) => !applied.has(edit))
   if (idle) throw new Error(`mutant "${mutation?.name}": ${idle.file} is not part of the simulator`)
+  // Whoever loads it meanwhile finds the old file or the new one, whole.
+  const draft = `${file}.${process.pid}`
+  await mkdir(folder, { recursive: true })
+  await writeFile(draft, output[0].code)
+  await rename(draft, file)
   return file
 }

@@ -8,7 +8,7 @@ import { Trace } from './trace.ts'
 
 const seeds = 2_000
 
-test(`${seeds} seeds of ${operationsPerSeed} operations break no guarantee`, { timeout: 180_000 }, async () => {
+test(`${seeds} seeds of ${operationsPerSeed} operations break no guarantee`, { timeout: 300_000 }, async () => {
   const result = await runSeeds(1, seeds, operationsPerSeed, Math.min(2, availableParallelism()))
   expect(result.failed).toBeNull()
   expect(result.seeds).toBe(seeds)

@@ -11,7 +11,7 @@ import {
   syncSchema,
   verdictFrameSchema,
 } from '@contextd/protocol'
-import type { Decoder } from '@contextd/protocol'
+import type { CommitMessage, Decoder } from '@contextd/protocol'
 import type { DownMessage, UpMessage } from './sim-messages.ts'
 import { Violation } from './violation.ts'
 
@@ -24,6 +24,12 @@ function received<T>(decoder: Decoder<T>, payload: T, what: string): T {
   }
 }
 
+/** The server takes no number that is far above what the client has settled (P4). */
+function checkNumbers({ settled, commits }: CommitMessage): void {
+  const far = commits.find(({ seq }) => seq > settled + 64)
+  if (far) throw new Violation('wire', `number ${far.seq} is sent while ${settled} are settled`)
+}
+
 /** A client's message as the node receives it. */
 export function receivedUp(message: UpMessage): UpMessage {
   const { type } = message
@@ -33,6 +39,7 @@ export function receivedUp(message: UpMessage): UpMessage {
     case 'sync':
       return { ...message, sync: received(syncSchema, message.sync, type) }
     case 'commit':
+      checkNumbers(message.commit)
       return { type, commit: received(commitsSchema, message.commit, type) }
     case 'leave':
       return { type, ...received(leaveSchema, { session: message.session, contextId: message.contextId }, type) }
