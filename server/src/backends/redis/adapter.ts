@@ -31,7 +31,7 @@ export function safeAdapter(
     const client = adapterClient(connection, subscriptions)
     const adapter = createShardedAdapter(client, client, { channelPrefix })(namespace)
     const inside = adapter as unknown as Inside
-    guardMessages(inside, subscriptions)
+    countMessages(inside)
     guardRequests(inside)
     return adapter
   }
@@ -54,24 +54,18 @@ function adapterClient(connection: Connection, subscriptions: Subscriptions): ob
   }
 }
 
-function guardMessages(adapter: Inside, subscriptions: Subscriptions): void {
+/** Lets what cannot be read throw, as what cannot be delivered does: whoever hands messages over ({@link Subscriptions}) catches and counts both. */
+function countMessages(adapter: Inside): void {
   const receive = adapter.onRawMessage.bind(adapter)
-  const read = (message: Buffer, channel: Buffer): void => {
+  adapter.onRawMessage = (message, channel) => {
     // Binary events; not ours.
     if (message[0] !== brace) {
       receive(message, channel)
       return
     }
-    const text = message.toString()
-    if (channel.toString() === adapter.responseChannel) adapter.onResponse(JSON.parse(text))
-    else adapter.onMessage(JSON.parse(text))
-  }
-  adapter.onRawMessage = (message, channel) => {
-    try {
-      read(message, channel)
-    } catch {
-      subscriptions.ignore()
-    }
+    const read: unknown = JSON.parse(message.toString())
+    if (channel.toString() === adapter.responseChannel) adapter.onResponse(read)
+    else adapter.onMessage(read)
   }
 }
 

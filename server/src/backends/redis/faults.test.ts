@@ -72,6 +72,19 @@ test.each([
   expect(await backend.log(contextId, 1)).toEqual(batch.entries)
 })
 
+test('what is under way when the connection is cut is told at once, without waiting for its time', async () => {
+  const { server, admin } = await redisFor()
+  const proxy = await proxied(server.port)
+  const backend = await opened({ url: proxy.url, redisOptions: { commandTimeout: 600_000 } })
+  const { head: base } = await store(backend)
+  proxy.mode = 'drop replies'
+  const calls = [backend.commit(batchOf({ base })), backend.load(contextId)]
+  const errors = Promise.all(calls.map(errorOf))
+  await until(async () => (await admin.llen(keys[2])) === 2)
+  proxy.cut()
+  expect((await errors).map(({ code }) => code)).toEqual(['timeout', 'backend_unavailable'])
+})
+
 test('a commit that is told as not written is never written later', async () => {
   const { server } = await redisFor()
   const proxy = await proxied(server.port)

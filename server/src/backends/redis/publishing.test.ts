@@ -9,7 +9,7 @@ import type { Socket as ClientSocket } from 'socket.io-client'
 import { expect, onTestFinished, test } from 'vitest'
 import { FaultyProxy } from '../../../support/faulty-proxy.ts'
 import { opened, redisFor } from '../../../support/redis-store.ts'
-import { until } from '../../../support/until.ts'
+import { turn, until } from '../../../support/until.ts'
 import { batchOf, contextId, store } from '../../testing/contract/kit.ts'
 import { noHead } from '../backend.ts'
 import type { ContextBackend, StorePublishing } from '../backend.ts'
@@ -111,6 +111,25 @@ test('a join that is confirmed misses nothing, from the first commit after it', 
     socket.disconnect()
     await until(async () => (await subscribers(admin)) === 0)
   }
+})
+
+test('a subscription is confirmed by Redis, not before', async () => {
+  const { server } = await redisFor()
+  const backend = await opened(server.url)
+  const publishing = publishingOf(backend)
+  const { sockets } = publishing
+  publishing.subscribe('warm', () => {})
+  await sockets.confirm('warm')
+  server.freeze()
+  publishing.subscribe(contextId, () => {})
+  const confirming = sockets.confirm(contextId).then(() => 'confirmed')
+  const turns = (async () => {
+    for (let count = 0; count < 2_000; count += 1) await turn()
+    return 'not yet'
+  })()
+  expect(await Promise.race([confirming, turns])).toBe('not yet')
+  server.thaw()
+  expect(await confirming).toBe('confirmed')
 })
 
 test('a node listens to the channel of a context once, for as long as a room or a listener needs it', async () => {

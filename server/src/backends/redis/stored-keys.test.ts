@@ -69,13 +69,14 @@ test.each([
 ] as const)('G7: a context that has lost its %s is gone, and is created anew in another incarnation', async (_name, number) => {
   const { server, admin } = await redisFor()
   const backend = await opened(server.url)
-  const [, , third] = await storeMany(backend, 3)
+  const [, , third] = await storeMany(backend, 3, { pad: 700 })
   await admin.del(keys[number])
   expect(await backend.load(contextId)).toBe(null)
   expect(await backend.log(contextId, 0)).toEqual([])
   expect(await synced(backend, { head: third!.head })).toMatchObject({ row: null, way: 'same' })
   expect(await backend.commit(batchOf({ base: third!.head }))).toEqual({ type: 'conflict', head: noHead, missed: null })
-  const again = await store(backend, { members: [{}, {}, {}, {}], retention: { maxVersions: 2 } })
+  const size = batchOf().entries[0]!.text.length
+  const again = await store(backend, { members: [{}, {}, {}, {}], retention: { hardSize: 2 * size + 20 } })
   const next = await store(backend, { base: again.head })
   expect(await backend.log(contextId, 0)).toEqual([...again.entries.slice(2), ...next.entries])
   expect((await backend.load(contextId))!.snapshot).toBe(stateAt(4))
@@ -105,6 +106,16 @@ test('an entry may leave the log once it is older than the time given, not when 
     retention: { softSize: 1, before: startAt + 1 },
   })
   expect(await backend.log(contextId, 0)).toEqual(third.entries)
+})
+
+test('P14: an old record that is used again stays', async () => {
+  const { server } = await redisFor()
+  const backend = await opened(server.url)
+  const first = await store(backend, { members: [{ stream: at(1) }, { stream: at(1, { key: 'unused' }) }] })
+  const now = startAt + 30 * 86_400_000
+  await store(backend, { base: first.head, now, members: [{ stream: at(2, { mintedAt: now }) }] })
+  expect((await recordOf(backend)).last).toBe(2)
+  expect((await recordOf(backend, { key: 'unused' })).last).toBe(0)
 })
 
 test('P14: what is left of an absent context expires with its records, and of a living one nothing', async () => {

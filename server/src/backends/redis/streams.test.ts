@@ -46,7 +46,7 @@ test('P4, P5, P6: whatever numbers clients send and settle, streams are answered
       retention: { maxVersions: 50 },
     })
     const expected = model.commit(batch)
-    expect(await backend.commit(batch), what).toEqual(expected)
+    expect({ what, answer: await backend.commit(batch) }).toEqual({ what, answer: expected })
     if (expected.type === 'streams') for (const { answer } of expected.answers) answers.add(answer.type)
     if (random.chance(0.7)) continue
     const stream = { key: random.pick(keys), epoch: random.below(3), told: random.below(100), settled: random.below(200) }
@@ -54,7 +54,7 @@ test('P4, P5, P6: whatever numbers clients send and settle, streams are answered
       contextId,
       stream: random.chance(0.1) ? stream : { ...stream, epoch: model.dump(contextId).records.get(stream.key)?.epoch ?? 0, told: 0 },
     })
-    expect(await backend.sync(query), what).toEqual(model.sync(query))
+    expect({ what, answer: await backend.sync(query) }).toEqual({ what, answer: model.sync(query) })
   }
   expect([...answers].toSorted()).toEqual(['expired', 'fenced', 'gap', 'repeat'])
 }, 60_000)
