@@ -57,7 +57,7 @@ async function column(store: string, span: Span, floor: Floors): Promise<Column>
     'write → other client, p50': `${seen.p50.toFixed(2)} ms = ${ratio(seen.p50, floor.roundTripMs.p50)} × F5's`,
     'write → other client, p99': `${seen.p99.toFixed(2)} ms = ${ratio(seen.p99, floor.roundTripMs.p99)} × F5's`,
     [`broadcast to ${subscribers}, frames/s`]: `${thousands(fan.perSecond)} = ${ratio(fan.perSecond, floor.frames)} × F2`,
-    'bytes per subscriber and commit': `${fan.bytes}`,
+    'bytes of a frame with one small commit': `${fan.bytes}`,
     '1 MB state ÷ 1 KB state, commits/s': ratio(mega.perSecond, kilo.perSecond),
     'back after 100 changes of 100 KB, bytes ÷ full': `${((100 * back.delta) / back.full).toFixed(1)} %`,
   }
