@@ -49,6 +49,7 @@ const hundred = (leaf: JsonValue): JsonObject => {
   for (let level = 0; level < 100; level += 1) value = { a: value }
   return value as JsonObject
 }
+const padded = (n: number): JsonValue => Array.from({ length: 20 }, (_, index) => ({ id: `i${index}`, n, pad: 'p'.repeat(70) }))
 
 describe('comparing two states', () => {
   test('looks into nothing that is the same reference', () => {
@@ -108,6 +109,12 @@ describe('comparing two states', () => {
       expect(changes).toHaveLength(changed === 100 ? 1 : changed)
       expect(applyChanges(before, changes)).toEqual(after)
     }
+  })
+
+  test('a list is replaced whole when only what travels would be longer', () => {
+    const key = 'k'.repeat(100)
+    expect(diff({ [key]: padded(1) }, { [key]: padded(2) })).toHaveLength(1)
+    expect(diff({ k: padded(1) }, { k: padded(2) })).toHaveLength(20)
   })
 
   test('copes with long lists that have little in common', () => {

@@ -50,6 +50,9 @@ describe('sharing identity', () => {
     expect(next.list[1]!.x).toBe(previous.list[0]!.x)
     expect(next.rows.slice(1).every((row, index) => row === previous.rows[index])).toBe(true)
     expect(next.other).toBe(previous.other)
+    const a = { rows: [[1], [2], [3], [4]] }
+    const spread = shareIdentity(a, { rows: [[0], [1], [9], [2], [3], [8], [4]] })
+    expect([1, 3, 4, 6].map((index) => a.rows.indexOf(spread.rows[index]!))).toEqual([0, 1, 2, 3])
     const fewer = shareIdentity(previous, {
       ...clone(previous),
       rows: [
