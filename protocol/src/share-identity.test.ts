@@ -63,6 +63,13 @@ describe('sharing identity', () => {
     expect(fewer.rows.every((row, index) => row === previous.rows[index + 1])).toBe(true)
   })
 
+  test('equal items that have changed places are no change', () => {
+    const previous = [[], [[]], []]
+    expect(shareIdentity(previous, [previous[2]!, [[]], []])).toBe(previous)
+    const twice = [{ n: 1 }, { n: 1 }]
+    expect(shareIdentity({ twice }, { twice: [twice[1], { n: 1 }] }).twice).toBe(twice)
+  })
+
   test('knows items by the key that is said', () => {
     const previous = [
       { key: 'a', x: {} },

@@ -46,7 +46,10 @@ function shareList(previous: JsonValue[], next: JsonValue[], itemKey: string): J
     copy ??= next.slice()
     copy[index] = shared
   }
-  return same ? previous : (copy ?? next)
+  if (same) return previous
+  const result = copy ?? next
+  // Equal items that have changed places with each other are no change.
+  return result.length === previous.length && equal(previous, result) ? previous : result
 }
 
 /** So many items are sought one by one before all of them are collected by id. */
