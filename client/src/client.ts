@@ -1,4 +1,4 @@
-import { ContextdError, isContextId } from '@contextd/protocol'
+import { ContextdError, decode, isContextId, listSchema } from '@contextd/protocol'
 import type { ContextDefinition, ContextInfo, InferContexts, JsonObject } from '@contextd/protocol'
 import { checkOptions, definitionFinder } from './client-options.ts'
 import type { Client, ClientOptions, RegisteredContexts } from './client-types.ts'
@@ -10,6 +10,7 @@ import type { Source } from './source.ts'
 import { callSafely } from './timers.ts'
 import { takeValue } from './values.ts'
 import type { Write } from './write.ts'
+import type { Plan } from './writer.ts'
 
 /** Creates a client; it connects at the first need. With `contexts` their types are the client's. @throws {TypeError} an option is malformed */
 export function createClient<const D extends readonly ContextDefinition[]>(
@@ -45,7 +46,8 @@ export function createClient(options: ClientOptions & { contexts?: readonly Cont
     return createHandle(session, id, taken)
   }
 
-  const list = async (query: { prefix?: string; limit?: number } = {}): Promise<ContextInfo[]> => {
+  const list = async (asked: { prefix?: string; limit?: number } = {}): Promise<ContextInfo[]> => {
+    const query = checkListQuery(asked)
     if (destroyed) throw destroyed
     connection.need()
     await connected(connection.state)
@@ -64,8 +66,7 @@ export function createClient(options: ClientOptions & { contexts?: readonly Cont
     retry: (id: string): Write => {
       const again = rejected.take(id)
       if (!again) throw new TypeError(`there is no rejected write ${JSON.stringify(id)}`)
-      const { contextId, operations } = again
-      return session.open(contextId).submit<void>({ remove: operations.length === 0, compute: () => ({ operations, result: undefined }) })
+      return session.open(again.contextId).submit(again.plan as Plan<void>)
     },
     discard: (id: string) => void rejected.take(id),
     list,
@@ -93,6 +94,15 @@ function checkContextOptions(options: unknown): { readonly initial?: unknown } {
     throw new TypeError('client.context: initial is the state of an absent context, an object')
   }
   return { initial }
+}
+
+/** What the server could not read would cost the connection. */
+function checkListQuery(query: unknown): { prefix?: string; limit?: number } {
+  try {
+    return decode(listSchema, query)
+  } catch (cause) {
+    throw new TypeError('client.list takes a prefix (at most 256 characters) and a limit (1 to 1,000)', { cause })
+  }
 }
 
 function initialOf(definition: ContextDefinition | undefined, id: string): unknown {

@@ -9,6 +9,7 @@ import { createRef } from './refs.ts'
 import type { RefHost } from './refs.ts'
 import type { UpdateOptions } from './ref-types.ts'
 import type { Session } from './session.ts'
+import { checkListener } from './source.ts'
 import type { Source } from './source.ts'
 import { callSafely } from './timers.ts'
 import { runTransaction } from './transaction.ts'
@@ -102,6 +103,8 @@ class HandleBase implements RefHost<Write> {
     listener: (value: unknown, previous: unknown) => void,
     options: WatchOptions<unknown> = {},
   ): () => void {
+    checkListener(selector)
+    checkListener(listener)
     const { equals = Object.is, immediate = false } = options
     const part = (state: State): unknown => (state === undefined ? undefined : selector(state))
     let value = part(this.#session.find(this.contextId)?.state.get())
@@ -194,8 +197,15 @@ class HandleBase implements RefHost<Write> {
       // Nothing will happen any more in a client that was destroyed.
       return () => {}
     }
-    const stop = begin(context)
+    // Opening may change what is shown; who begins to watch is told of what comes after.
     const release = this.#keep(context.hold())
+    let stop: () => void
+    try {
+      stop = begin(context)
+    } catch (error) {
+      release()
+      throw error
+    }
     return () => {
       stop()
       release()

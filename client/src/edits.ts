@@ -128,8 +128,20 @@ function objectAt(state: JsonObject, path: Path, itemKey: string): JsonObject {
 function differences(state: JsonObject, path: Path, before: JsonObject, after: JsonObject, itemKey: string): readonly Operation[] {
   if (before === after) return []
   const operations = diffToOperations(before, after, { itemKey })
-  return path.length === 0 ? operations : operations.map((operation) => below(addressed(state, path, itemKey), operation))
+  if (path.length === 0) return operations
+  const place = addressed(state, path, itemKey)
+  if (operations.length === 1 || !place.some(isByValue)) return operations.map((operation) => below(place, operation))
+  // Each operation changes the value by which the next one finds the item.
+  const positions = path.map((segment) => (isByValue(segment) ? segment.index : segment))
+  let now = state
+  return operations.map((operation) => {
+    const placed = below(addressed(now, positions, itemKey), operation)
+    now = applyOperations(now, [placed], { itemKey }).state
+    return placed
+  })
 }
+
+const isByValue = (segment: Segment): segment is Extract<ItemRef, { index: number }> => typeof segment === 'object' && 'index' in segment
 
 function below(place: Path, operation: Operation): Operation {
   if (operation.type !== 'move') return { ...operation, path: [...place, ...operation.path] }

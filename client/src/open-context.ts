@@ -226,6 +226,8 @@ export class OpenContext {
     this.#host.need()
     if (this.#host.attachment !== null) this.#attach()
     this.#schedule()
+    // What is opened while nobody can be asked learns of it now: nothing has to change any more.
+    this.reachabilityChanged()
   }
   #attach(): void {
     const { actor, messageBytes } = this.#host.attachment!

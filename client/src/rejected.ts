@@ -1,21 +1,24 @@
 import type { RejectedWrite } from './client-types.ts'
 import { createCell } from './source.ts'
-import type { Refusal } from './writer.ts'
+import type { Plan, Refusal } from './writer.ts'
 
 /** Refused writes, kept until they are offered again or dropped. */
 export class Rejected {
   readonly list = createCell<readonly RejectedWrite[]>(Object.freeze([]))
+  readonly #plans = new WeakMap<RejectedWrite, Plan<unknown>>()
 
-  add(contextId: string, { id, operations, error }: Refusal): void {
+  add(contextId: string, { id, operations, error, again }: Refusal): void {
     const rejected: RejectedWrite = Object.freeze({ id, contextId, operations, error, at: Date.now() })
+    this.#plans.set(rejected, again)
     this.list.set(Object.freeze([...this.list.get(), rejected]))
   }
 
-  /** Takes one out; undefined: there is none with this id. */
-  take(id: string): RejectedWrite | undefined {
+  /** Takes one out, with what offers it again; undefined: there is none with this id. */
+  take(id: string): { readonly contextId: string; readonly plan: Plan<unknown> } | undefined {
     const all = this.list.get()
     const found = all.find((rejected) => rejected.id === id)
-    if (found) this.list.set(Object.freeze(all.filter((rejected) => rejected !== found)))
-    return found
+    if (found === undefined) return undefined
+    this.list.set(Object.freeze(all.filter((rejected) => rejected !== found)))
+    return { contextId: found.contextId, plan: this.#plans.get(found)! }
   }
 }

@@ -120,7 +120,7 @@ export class Replica {
       })
     }
     const { state, incarnation } = this.#shown.tip
-    const expected = this.head === null ? 0 : this.head.version + this.#outbox.size + 1
+    const expected = (this.head?.version ?? 0) + this.#outbox.size + 1
     const entry = this.#outbox.add(write, state === null ? '' : incarnation, write.initial ?? this.initial, expected)
     try {
       this.#shown.push(entry)

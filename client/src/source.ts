@@ -39,6 +39,7 @@ export function createCell<T>(initial: T): Cell<T> {
     getState: get,
     getInitialState: () => initial,
     subscribe: (listener) => {
+      checkListener(listener)
       // The same function may be given twice; each time counts.
       const own = (next: T, previous: T): void => listener(next, previous)
       listeners.add(own)
@@ -47,4 +48,9 @@ export function createCell<T>(initial: T): Cell<T> {
     set: (next) => put(next)(),
     put,
   }
+}
+
+/** @throws {TypeError} it is no function */
+export function checkListener(listener: unknown): void {
+  if (typeof listener !== 'function') throw new TypeError(`subscribe takes a function, not ${listener === null ? 'null' : typeof listener}`)
 }

@@ -29,8 +29,11 @@ export interface Plan<R> {
 /** A write that was refused. */
 export interface Refusal {
   readonly id: string
+  /** None: it deletes, or was refused before there was a state to compute it on. */
   readonly operations: readonly Operation[]
   readonly error: ContextdError
+  /** Offers it again. */
+  readonly again: Plan<unknown>
 }
 /** What a writer needs of the context around it. */
 export interface WriterHost {
@@ -106,7 +109,9 @@ export class Writer {
   refused({ id, operations, error }: Extract<ReplicaEvent, { type: 'refused' }>): void {
     const job = this.#jobs.get(id)
     this.#jobs.delete(id)
-    if (job === undefined) return this.#host.refused({ id, operations, error })
+    // A commit without operations deletes.
+    if (job === undefined)
+      return this.#host.refused({ id, operations, error, again: { ...sameAgain(operations), remove: operations.length === 0 } })
     if (error.code !== 'conflict' || job.retries <= 0) return this.#refuse(job, operations, error)
     job.retries -= 1
     this.#runLate(job)
@@ -174,11 +179,13 @@ export class Writer {
     }
   }
 
-  #refuse({ open }: Job, operations: readonly Operation[], error: ContextdError): void {
+  #refuse({ open, plan }: Job, operations: readonly Operation[], error: ContextdError): void {
     open.reject(error)
-    this.#host.refused({ id: open.write.id, operations, error })
+    this.#host.refused({ id: open.write.id, operations, error, again: operations.length > 0 ? sameAgain(operations) : plan })
   }
 }
+
+const sameAgain = (operations: readonly Operation[]): Plan<unknown> => ({ compute: () => ({ operations, result: undefined }) })
 
 const otherVersion = (version: number, wanted: number): ContextdError =>
   new ContextdError('conflict', `The context is at version ${version}, not ${wanted}. Read it again, and repeat the write.`)
