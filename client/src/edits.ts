@@ -130,9 +130,10 @@ function differences(state: JsonObject, path: Path, before: JsonObject, after: J
   const operations = diffToOperations(before, after, { itemKey })
   if (path.length === 0) return operations
   const place = addressed(state, path, itemKey)
-  if (operations.length === 1 || !place.some(isByValue)) return operations.map((operation) => below(place, operation))
-  // Each operation changes the value by which the next one finds the item.
-  const positions = path.map((segment) => (isByValue(segment) ? segment.index : segment))
+  const keepsPlace = operations.length === 1 || !(place.some(isByValue) || operations.some((operation) => changesKey(operation, itemKey)))
+  if (keepsPlace) return operations.map((operation) => below(place, operation))
+  // An operation changes what the next one finds the item by: its value, or its id.
+  const positions = positionsOf(state, path, itemKey)
   let now = state
   return operations.map((operation) => {
     const placed = below(addressed(now, positions, itemKey), operation)
@@ -141,7 +142,19 @@ function differences(state: JsonObject, path: Path, before: JsonObject, after: J
   })
 }
 
-const isByValue = (segment: Segment): segment is Extract<ItemRef, { index: number }> => typeof segment === 'object' && 'index' in segment
+const isByValue = (segment: Segment): boolean => typeof segment === 'object' && 'index' in segment
+const changesKey = (operation: Operation, itemKey: string): boolean =>
+  operation.type !== 'move' && operation.path.length === 1 && operation.path[0] === itemKey
+
+/** The path with the positions at which its items are. */
+function positionsOf(state: JsonObject, path: Path, itemKey: string): Segment[] {
+  let value: JsonValue | undefined = state
+  return path.map((segment) => {
+    const list = value
+    value = valueAt(value, [segment], itemKey)
+    return typeof segment !== 'string' && Array.isArray(list) ? positionOf(list, segment, itemKey) : segment
+  })
+}
 
 function below(place: Path, operation: Operation): Operation {
   if (operation.type !== 'move') return { ...operation, path: [...place, ...operation.path] }

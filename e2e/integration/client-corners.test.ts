@@ -110,3 +110,20 @@ test('G2: several fields of an item of a list without keys are changed in one wr
     { x: 3, z: 2 },
   ])
 })
+
+test('an item is given another id, or none, together with its other fields', async () => {
+  const world = await openWorld()
+  const handle = await live(world.client())
+  await handle.at('list').set([{ id: 'a', text: 'A' }, { id: 'b' }])
+  await handle.at('list', { id: 'a' }).update({ id: 'c', text: 'C', done: true })
+  await handle.at('list', 1).update((draft) => {
+    const item = draft as { [key: string]: unknown }
+    delete item['id']
+    item['text'] = 'B'
+    item['done'] = false
+  })
+  expect((await world.contexts.get('c'))!.state['list']).toEqual([
+    { id: 'c', text: 'C', done: true },
+    { text: 'B', done: false },
+  ])
+})
