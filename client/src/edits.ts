@@ -86,18 +86,26 @@ export const moveAt =
     const from = listAt(state, path, itemKey)
     const ref = itemOf(from, item, itemKey)
     const into = listAt(state, target, itemKey)
-    const rest = into === from ? from.filter((_, index) => index !== positionOf(from, ref, itemKey)) : into
+    const index = into === from ? positionOf(from, ref, itemKey) : -1
+    const rest = index < 0 ? into : into.toSpliced(index, 1)
     return [
       {
         type: 'move',
         from: { path: addressed(state, path, itemKey), item: ref },
         to: {
           path: addressed(state, target, itemKey),
-          at: typeof to === 'number' ? anchorAt(rest, to, itemKey) : anchorOf(into, to, itemKey),
+          at: typeof to === 'number' ? anchorAt(rest, to, itemKey) : withoutItem(anchorOf(into, to, itemKey), index),
         },
       },
     ]
   }
+
+/** An anchor as it is once the item at a position was taken out; −1: it lies in another list. */
+function withoutItem(at: Anchor, index: number): Anchor {
+  if (typeof at === 'string' || index < 0) return at
+  const shifted = (ref: ItemRef): ItemRef => ('index' in ref && ref.index > index ? { ...ref, index: ref.index - 1 } : ref)
+  return 'after' in at ? { after: shifted(at.after) } : { before: shifted(at.before) }
+}
 
 /** Merges a patch (RFC 7396), as leaf operations: only what it changes, lists by item. */
 export const mergeAt =

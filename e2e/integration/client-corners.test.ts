@@ -127,3 +127,18 @@ test('an item is given another id, or none, together with its other fields', asy
     { text: 'B', done: false },
   ])
 })
+
+test('an item moves to where it is told in a list with equal items', async () => {
+  const world = await openWorld()
+  const handle = await live(world.client())
+  const moved = async (list: number[], item: number, to: number | { after: number } | { before: number }): Promise<unknown> => {
+    await handle.at('list').set(list)
+    await handle.at('list').move(item, to)
+    return (await world.contexts.get('c'))!.state['list']
+  }
+  expect(await moved([1, 1, 2, 1, 1], 1, 3)).toEqual([1, 2, 1, 1, 1])
+  expect(await moved([0, 5, 5], 0, { after: 1 })).toEqual([5, 0, 5])
+  expect(await moved([0, 5, 5], 0, { before: 1 })).toEqual([0, 5, 5])
+  expect(await moved([0, 5, 5], 0, { after: 0 })).toEqual([0, 5, 5])
+  expect(await moved([5, 5, 0], 2, { before: 1 })).toEqual([5, 0, 5])
+})

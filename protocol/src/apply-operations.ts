@@ -10,10 +10,10 @@ import { jsonLength } from './json-length.ts'
 import type { JsonObject, JsonValue } from './json.ts'
 import { deepestNesting, excerpt, isObject, pathText } from './json-shape.ts'
 import type { Position } from './json-shape.ts'
-import { findAnchor, findById, findItem, idOf, itemKeyOf } from './keyed-list.ts'
+import { findAnchor, findById, findItem, idOf, isAddress, itemKeyOf } from './keyed-list.ts'
 import { afterRemoval, assertNewIds, insertAll, twice } from './list-edits.ts'
 import type { ListOptions, Operation } from './operation.ts'
-import type { Anchor, Path } from './path.ts'
+import type { Anchor, ItemRef, Path } from './path.ts'
 import { containerAt, gone, positionIn, resolve, resolveList } from './resolve.ts'
 import { shareIdentity } from './share-identity.ts'
 
@@ -158,8 +158,13 @@ class Run {
 
   /** Tells whether an item that moves within its list comes to lie where it is; beside itself is where it is. */
   #staysAt(list: readonly JsonValue[], index: number, at: Anchor): boolean {
-    if (typeof at === 'object' && findItem(list, 'after' in at ? at.after : at.before, this.#itemKey) === index) return true
+    if (typeof at === 'object' && this.#isItem(list, index, 'after' in at ? at.after : at.before)) return true
     return findAnchor(list.toSpliced(index, 1), at, this.#itemKey) === index
+  }
+
+  /** Tells whether an anchor is the very item that moves. One by position counts without it, so an equal item nearby is another one. */
+  #isItem(list: readonly JsonValue[], index: number, ref: ItemRef): boolean {
+    return isAddress(ref) ? findItem(list, ref, this.#itemKey) === index : ref.index === index && equal(ref.value, list[index])
   }
 
   /** Where the last step of a path leads. An item must be there, a key need not. */
