@@ -344,3 +344,14 @@ describe('applying operations', () => {
     expect(looked - once).toBeLessThan(once)
   })
 })
+
+test.each([
+  ['an equal item behind it', [1, 0], 0, { after: { index: 1, value: 1 } }, [0, 1]],
+  ['equal items on both sides', [1, 1, 2, 1, 1], 1, { after: { index: 2, value: 1 } }, [1, 2, 1, 1, 1]],
+  ['itself', [1, 0], 0, { after: { index: 0, value: 1 } }, [1, 0]],
+  ['the first of two equal ones', [0, 5, 5], 0, { after: { index: 0, value: 5 } }, [5, 0, 5]],
+] as const)('OP-6: an anchor by position counts without the item that moves: beside %s', (_, list, index, at, expected) => {
+  const item = { index, value: list[index]! }
+  const { state } = applyOperations({ list: [...list] }, [{ type: 'move', from: { path: ['list'], item }, to: { path: ['list'], at } }])
+  expect(state).toEqual({ list: expected })
+})

@@ -127,12 +127,18 @@ function move(state: JsonObject, { from, to }: Operation & { type: 'move' }): vo
   if (index < 0) return stop('conflict')
   const item = source[index]!
   const target = listAt(state, to.path)
-  if (source === target && typeof to.at === 'object' && find(source, 'after' in to.at ? to.at.after : to.at.before) === index) return
+  if (source === target && typeof to.at === 'object' && isNamedBy(source, index, 'after' in to.at ? to.at.after : to.at.before)) return
   const id = idOf(item)
   if (source !== target && id !== undefined && target.some((other) => idOf(other) === id)) return stop('invalid_operation')
   if (contains(item, target)) return stop('invalid_operation')
   source.splice(index, 1)
   target.splice(indexOf(target, to.at), 0, item)
+}
+
+/** Beside itself an item stays where it is; an equal item at another position is not itself. */
+function isNamedBy(list: readonly JsonValue[], index: number, ref: ItemRef): boolean {
+  if ('id' in ref) return find(list, ref) === index
+  return ref.index === index && canonical(list[index]!) === canonical(ref.value)
 }
 
 const contains = (value: JsonValue, part: JsonValue): boolean =>
