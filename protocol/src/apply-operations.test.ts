@@ -352,6 +352,6 @@ test.each([
   ['the first of two equal ones', [0, 5, 5], 0, { after: { index: 0, value: 5 } }, [5, 0, 5]],
 ] as const)('OP-6: an anchor by position counts without the item that moves: beside %s', (_, list, index, at, expected) => {
   const item = { index, value: list[index]! }
-  const { state } = applyOperations({ list: [...list] }, [{ type: 'move', from: { path: ['list'], item }, to: { path: ['list'], at } }])
-  expect(state).toEqual({ list: expected })
+  const moved = applyOperations({ list: [...list] }, [{ type: 'move', from: { path: ['list'], item }, to: { path: ['list'], at } }])
+  expect(moved.state).toEqual({ list: expected })
 })
