@@ -18,6 +18,10 @@ export interface ContextRow {
   readonly logSize: number
   /** Length of the entries above `snapshotVersion`. */
   readonly sinceSnapshotSize: number
+  /** Version of the definition that the state was last moved on to; 0: none was declared. */
+  readonly schema: number
+  /** Whether this life began from an archive: a head that is not in the history was replaced on purpose then. */
+  readonly restored: boolean
 }
 
 /** A commit in the log: `text` is opaque to the store (see `log-entry`), and starts with `[<committedAt>,`. */
@@ -41,11 +45,20 @@ export interface StreamPosition {
   readonly settled: number
 }
 
+/** What a commit demands of a lock of its context. */
+export interface LockDemand {
+  readonly key: string
+  /** Fencing token under which it must be held; null: nobody may hold it. */
+  readonly token: number | null
+}
+
 /** One commit of a batch, decided on the batch's base. */
 export interface BatchMember {
   /** Null: a commit of the server itself. */
   readonly stream: StreamPosition | null
   readonly verdict: Verdict
+  /** What must hold of locks in the step that writes it; none for a refusal. */
+  readonly locks: readonly LockDemand[]
 }
 
 /** When log entries go: `trimLog` is the rule. Sizes in UTF-16 units. */
@@ -75,6 +88,8 @@ export interface CommitBatch {
   /** The state at `head` as JSON text, when it is time to write one (always on creation). */
   readonly snapshot: string | null
   readonly updatedBy: Author
+  /** Version of the definition that the state at `head` is of; 0: none is declared. */
+  readonly schema: number
   /** True: the context is deleted; state and log go, the records stay, `head` is the absent head. */
   readonly remove: boolean
   readonly retention: Retention
@@ -89,11 +104,14 @@ export type StreamAnswer =
   | { readonly type: 'gap' }
   | { readonly type: 'repeat'; readonly verdict: Verdict }
 
+/** Why a member stopped its batch: its stream, or a lock that is not as it demands. */
+export type MemberAnswer = StreamAnswer | { readonly type: 'locked'; readonly key: string }
+
 /** What came of a batch. In all cases but `committed` nothing was written. */
 export type CommitResult =
   | { readonly type: 'committed' }
-  /** Members that are no new commit of their stream, by index; the others are to be computed again. */
-  | { readonly type: 'streams'; readonly answers: readonly { readonly member: number; readonly answer: StreamAnswer }[] }
+  /** Members that are no new commit of their stream, or whose locks are not as they demand, by index; the others are to be computed again. */
+  | { readonly type: 'members'; readonly answers: readonly { readonly member: number; readonly answer: MemberAnswer }[] }
   /** The head is not `base`. `missed` leads there from `base`; null: the log does not reach back, load again. */
   | { readonly type: 'conflict'; readonly head: Head; readonly missed: readonly LogEntry[] | null }
 
@@ -144,6 +162,101 @@ export type SyncResult =
       readonly entries: readonly LogEntry[]
       readonly snapshot: string | null
     }
+
+/** A stream's record, as an archive keeps it. */
+export interface StoredStream extends StreamRecord {
+  readonly key: string
+  /** Last use, ms. */
+  readonly usedAt: number
+}
+/** All there is of a context, as of one moment. */
+export interface ContextDump {
+  readonly stored: StoredContext
+  /** By key, in code-unit order. */
+  readonly streams: readonly StoredStream[]
+}
+
+/** A context that is put in place of what is there, in one atomic step (P13): the log goes, records of streams that are there stay. */
+export interface RestoreBatch {
+  readonly contextId: string
+  /** The head that must be there; null: any. */
+  readonly base: Head | null
+  /** The head afterwards: not an absent one. */
+  readonly head: Head
+  readonly now: number
+  readonly sessionTtlMs: number
+  readonly createdAt: number
+  readonly updatedAt: number
+  readonly updatedBy: Author
+  readonly schema: number
+  /** The state at `head` as JSON text. */
+  readonly snapshot: string
+  /** Records for streams that have none here. */
+  readonly streams: readonly StoredStream[]
+  /** Frame for the context's subscribers; null: nothing to tell. */
+  readonly message: string | null
+}
+/** What came of a restore. */
+export type RestoreResult = { readonly type: 'restored' } | { readonly type: 'conflict'; readonly head: Head }
+
+/** What asks for a lock, or for more time. */
+export interface LockRequest {
+  readonly contextId: string
+  readonly key: string
+  /** Names this hold, and nothing else: random. The same request given twice is one hold. */
+  readonly hold: string
+  readonly holder: Author
+  /** Length of the lease from now on, ms. */
+  readonly ttlMs: number
+  /** True: only a hold that is still there gets more time. */
+  readonly extend: boolean
+  /** Time of the node, ms. A store with a clock of its own uses that one for leases, and this one for tokens. */
+  readonly now: number
+}
+/** A lock that is held. */
+export interface HeldLock {
+  readonly key: string
+  /** Grows with each new hold of any key of the context: the last one + 1, or `now` if that is more, so that it grows also when the last one is forgotten. */
+  readonly token: number
+  readonly holder: Author
+  /** When the hold began, ms. */
+  readonly since: number
+  /** How long its lease still lasts, ms. */
+  readonly remainingMs: number
+}
+/** What came of a request for a lock. */
+export type LockResult =
+  | { readonly type: 'held'; readonly lock: HeldLock }
+  /** Another holds it; null: nobody, and the hold that was to be extended is over. */
+  | { readonly type: 'locked'; readonly by: HeldLock | null }
+
+/** A context that nobody has used for long. */
+export interface StaleContext {
+  readonly contextId: string
+  readonly head: Head
+  /** Number of entries in its log. */
+  readonly logged: number
+}
+/** Which contexts' logs to look at. */
+export interface PrunableQuery {
+  /** Logs with entries committed before this time, ms; 0: of any age. */
+  readonly before: number
+  /** Logs with more entries than this; 0: of any length. */
+  readonly maxVersions: number
+  readonly limit: number
+}
+/** Prunes a context's log, in one atomic step. */
+export interface PruneBatch {
+  readonly contextId: string
+  /** The head that must be there. */
+  readonly base: Head
+  /** The state at `base` as JSON text, written as the snapshot first; null: there is one of that version. */
+  readonly snapshot: string | null
+  /** Entries committed before this time go, ms; 0: none for their age. */
+  readonly before: number
+  /** Most entries that stay; 0: any. */
+  readonly maxVersions: number
+}
 
 /** What `list` says of a context. */
 export interface ListedContext {
@@ -226,6 +339,27 @@ export interface ContextBackend extends Backend {
   heads(contextIds: readonly string[]): Promise<readonly Head[]>
   /** Contexts that exist, by id in code-unit order. */
   list(query: ListQuery): Promise<readonly ListedContext[]>
+
+  /** Takes a lock that is free, or whose lease is over; gives a hold more time. Locks are there without their context, and outlive it. */
+  lock(request: LockRequest): Promise<LockResult>
+  /** Ends a hold; false: it was over. */
+  unlock(contextId: string, key: string, hold: string, now: number): Promise<boolean>
+  /** Locks that are held, by key in code-unit order. */
+  locks(contextId: string, now: number): Promise<readonly HeldLock[]>
+
+  /** Reads all there is of a context; null: it is absent. */
+  dump(contextId: string): Promise<ContextDump | null>
+  /** Puts a context in place of what is there. */
+  restore(batch: RestoreBatch): Promise<RestoreResult>
+
+  /** Notes that contexts are in use: for {@link stale} as good as a commit at that time. Unknown ids are passed over. */
+  touch(contextIds: readonly string[], now: number): Promise<void>
+  /** Contexts that were neither written nor touched at this time or later, ms: the oldest first, at most `limit`. */
+  stale(before: number, limit: number): Promise<readonly StaleContext[]>
+  /** Contexts that exist and whose log has entries as asked for, in any order, at most `limit`; when each is pruned, all are answered in the end. */
+  prunable(query: PrunableQuery): Promise<readonly string[]>
+  /** Drops the oldest entries of a log, none above the snapshot. Answers how many; null: the head is another. */
+  prune(batch: PruneBatch): Promise<number | null>
 }
 
 /** Socket.IO room of a context, with a Redis hash tag of its own. Never 20 characters long: Socket.IO's sharded adapter takes such a room for a socket's own. */
