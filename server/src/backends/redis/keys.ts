@@ -4,6 +4,8 @@ import { roomOf } from '../backend.ts'
 export interface Names {
   /** Says whose keys these are, and how they are laid out. */
   readonly schema: string
+  /** What the nodes that are running have agreed on; expires when none is. */
+  readonly settings: string
   /** The index of contexts, and the ids in it that were found without a context: one hash tag. */
   readonly index: readonly [ids: string, missing: string]
   /** Channels of the Socket.IO adapter begin so. */
@@ -20,6 +22,7 @@ export interface Names {
 export function namesOf(prefix: string, channelPrefix: string): Names {
   return {
     schema: `${prefix}:schema`,
+    settings: `${prefix}:settings`,
     index: [`${prefix}:{contexts}:ids`, `${prefix}:{contexts}:missing`],
     channelPrefix,
     heartbeat: (node) => `${channelPrefix}#heartbeat#${node}#`,
