@@ -346,7 +346,7 @@ export class Replica {
   }
 
   /** P12: another life of the context than the one that was shown last is told. */
-  #noteReset(life: string, reset: 'rolled_back' | null): void {
+  #noteReset(life: string, reset: 'rolled_back' | 'restored' | null): void {
     const recreated = life !== '' && life !== this.#confirmed.life
     const reason = reset ?? (recreated ? 'recreated' : null)
     if (reason) this.#event({ type: 'reset', reason })

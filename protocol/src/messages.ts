@@ -161,8 +161,8 @@ export const syncReplySchema = fields({
   /** The asking stream's record, and, when this very sync raised its epoch, the record as it was. */
   record: recordSchema,
   before: nullable(recordSchema),
-  /** The client's head is not in the server's history. */
-  reset: nullable(oneOf('rolled_back')),
+  /** The client's head is not in the server's history; `restored`: an archive was put in its place. */
+  reset: nullable(oneOf('rolled_back', 'restored')),
   access: oneOf('read', 'write'),
 })
 export type SyncReply = Infer<typeof syncReplySchema>

@@ -63,15 +63,21 @@ export function buildAttempt<T>(
     head: at.head,
     now,
     sessionTtlMs: options.sessionTtlMs,
-    members: decided.map(({ submission, verdict }): BatchMember => ({ stream: submission.stream, verdict })),
+    members: decided.map(memberOf),
     entries,
     snapshot,
     updatedBy: at.updatedBy,
+    schema: at.schema,
     remove: removed,
     retention: retentionFor(after.stateSize, now, options),
     message: removed ? headFrame(contextId, at) : entries.length > 0 ? deltaFrame(contextId, known, decided, at, token, now) : null,
   }
   return { attempt: { batch, decided, after, unknown: false }, rest: submissions.slice(decided.length) }
+}
+
+function memberOf<T>({ submission, verdict }: Decided<T>): BatchMember {
+  const { stream, locks } = submission
+  return verdict.type === 'refused' || locks === undefined ? { stream, verdict } : { stream, verdict, locks }
 }
 
 function entryOf<T>({ submission, before, after, encoded }: Decided<T>, now: number): LogEntry {

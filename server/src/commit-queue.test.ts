@@ -17,6 +17,8 @@ const options = {
   itemKey: 'id',
   deltaTtlMs: 86_400_000,
   deltaThreshold: 0,
+  schema: 0,
+  leastSchema: 0,
   byteLength: (text: string) => text.length,
 }
 const queueOf = (): CommitQueue<string> => new CommitQueue<string>('c', options)
@@ -113,7 +115,7 @@ test('P6: a refused member leaves the others alone, and its refusal is recorded'
     ['b 1', 'refused'],
     ['c 1', 'applied'],
   ])
-  expect(store.dump('c').records.get('b')?.verdicts).toEqual([[1, expect.objectContaining({ type: 'refused', code: 'conflict' })]])
+  expect(store.copy('c').records.get('b')?.verdicts).toEqual([[1, expect.objectContaining({ type: 'refused', code: 'conflict' })]])
 })
 
 test('P6: of a batch with a repeat and a gap these are answered, the later members of the gap too, and the rest is stored', () => {
@@ -144,7 +146,7 @@ test('P3: a number without operations is answered with nothing, also where the c
   const [queue, store] = [queueOf(), new StoreModel()]
   queue.enqueue(numbered('a', 1, { operations: [], initial: null }))
   expect(told(run(queue, store))).toEqual([['a 1', 'nothing']])
-  expect(store.dump('c').records.get('a')?.last).toBe(1)
+  expect(store.copy('c').records.get('a')?.last).toBe(1)
 })
 
 test('a delete is the only change of its batch, is not overtaken for ever, and what follows begins a new life', () => {

@@ -1,7 +1,8 @@
 import type { Head, Verdict } from '@contextd/protocol'
-import type { CommitBatch, CommitResult, LogEntry, StoredContext, StreamAnswer } from './backends/backend.ts'
+import type { CommitBatch, CommitResult, LogEntry, MemberAnswer, StoredContext } from './backends/backend.ts'
 import { buildAttempt } from './commit-attempt.ts'
 import type { Attempt, AttemptOptions } from './commit-attempt.ts'
+import { lockLost } from './decide.ts'
 import type { Decided, Submission } from './decide.ts'
 import { fastForward, fromStored } from './known-context.ts'
 import type { KnownContext } from './known-context.ts'
@@ -101,6 +102,25 @@ export class CommitQueue<T> {
     return this.#tried.size > 0
   }
 
+  /** How the members of the attempt in flight were decided; none when there is none. */
+  get deciding(): readonly Decided<T>[] {
+    return this.#attempt?.decided ?? []
+  }
+
+  /** Takes the attempt back before it is sent: those named are refused for a reason that came up, and all are decided again. */
+  refuse(refusals: ReadonlyMap<Submission<T>, unknown>): void {
+    const attempt = this.#attempt
+    if (attempt === null) return
+    this.#attempt = null
+    for (const [submission, refusal] of refusals) submission.refusal = refusal
+    this.#putBack(attempt.decided.map(({ submission }) => submission))
+  }
+
+  /** Takes a submission that comes before all that wait. */
+  enqueueFirst(submission: Submission<T>): void {
+    this.#putBack([submission])
+  }
+
   /** Takes a submission. A number that is already here is not taken again: its newest sender gets the answer. */
   enqueue(submission: Submission<T>): void {
     const name = numberOf(submission)
@@ -158,7 +178,7 @@ export class CommitQueue<T> {
     if (attempt === null) return []
     this.#attempt = null
     if (result.type === 'committed') return this.#committed(attempt)
-    if (result.type === 'streams') return this.#streams(attempt, result.answers)
+    if (result.type === 'members') return this.#members(attempt, result.answers)
     return this.#conflict(attempt, result.head, result.missed)
   }
 
@@ -221,7 +241,7 @@ export class CommitQueue<T> {
     return attempt.decided.map((decided) => this.#answered(decided.submission, { type: 'verdict', verdict: decided.verdict, decided }))
   }
 
-  #streams(attempt: Attempt<T>, answers: readonly { readonly member: number; readonly answer: StreamAnswer }[]): Answered<T>[] {
+  #members(attempt: Attempt<T>, answers: readonly { readonly member: number; readonly answer: MemberAnswer }[]): Answered<T>[] {
     const byMember = new Map(answers.map(({ member, answer }) => [member, answer]))
     const gaps = new Set<string>()
     const answered: Answered<T>[] = []
@@ -231,7 +251,10 @@ export class CommitQueue<T> {
       const key = submission.stream?.key
       if (answer?.type === 'gap' && key !== undefined) gaps.add(key)
       if (answer?.type === 'repeat') answered.push(this.#answered(submission, { type: 'verdict', verdict: answer.verdict, decided: null }))
-      else if (answer) answered.push(this.#answered(submission, { type: answer.type }))
+      else if (answer?.type === 'locked') {
+        submission.refusal = lockLost(answer.key)
+        again.push(submission)
+      } else if (answer) answered.push(this.#answered(submission, { type: answer.type }))
       else if (key !== undefined && gaps.has(key)) answered.push(this.#answered(submission, { type: 'gap' }))
       else again.push(submission)
     })

@@ -1,6 +1,17 @@
 import type { Head, StreamRecord, Verdict } from '@contextd/protocol'
 import { noHead, sameHead } from './backends/backend.ts'
-import type { BatchMember, CommitBatch, CommitResult, ContextRow, LogEntry, StreamAnswer, StreamPosition } from './backends/backend.ts'
+import type {
+  BatchMember,
+  CommitBatch,
+  CommitResult,
+  ContextRow,
+  LogEntry,
+  MemberAnswer,
+  PruneBatch,
+  RestoreBatch,
+  StreamAnswer,
+  StreamPosition,
+} from './backends/backend.ts'
 
 /** A stream's record as stored: with the time of its last use, for P14. */
 export interface StoredRecord extends StreamRecord {
@@ -20,6 +31,8 @@ export interface StepView {
   record(key: string): StoredRecord | null
   /** Entries of the log above `after`; null: the log does not reach back. */
   entriesAfter(after: number): readonly LogEntry[] | null
+  /** Token of the lock of a key; null: nobody holds it. */
+  lockToken(key: string): number | null
 }
 
 /** What the step decides; `records` are to be stored together with the batch's entries and snapshot, and its message published. */
@@ -62,15 +75,17 @@ function withVerdict(record: StreamRecord, stream: StreamPosition, verdict: Verd
  */
 export function commitStep(view: StepView, batch: CommitBatch): StepOutcome {
   const records = new Map<string, StoredRecord>()
-  const answers: { member: number; answer: StreamAnswer }[] = []
-  batch.members.forEach(({ stream, verdict }: BatchMember, member) => {
-    if (stream === null) return
-    const record = records.get(stream.key) ?? view.record(stream.key)
-    const answer = checkMember(stream, record, batch)
-    if (answer) answers.push({ member, answer })
-    else records.set(stream.key, withVerdict(record ?? emptyRecord, stream, verdict, batch.now))
+  const answers: { member: number; answer: MemberAnswer }[] = []
+  batch.members.forEach(({ stream, verdict, locks }: BatchMember, member) => {
+    const record = stream === null ? null : (records.get(stream.key) ?? view.record(stream.key))
+    const answer = stream === null ? null : checkMember(stream, record, batch)
+    const unmet = answer === null ? locks?.find(({ key, token }) => view.lockToken(key) !== token) : undefined
+    if (answer !== null) answers.push({ member, answer })
+    else if (unmet) answers.push({ member, answer: { type: 'locked', key: unmet.key } })
+    // Numbers after one that is answered `locked` are none after a gap: it takes its own in the next attempt.
+    if (stream !== null && answer === null) records.set(stream.key, withVerdict(record ?? emptyRecord, stream, verdict, batch.now))
   })
-  if (answers.length > 0) return { type: 'streams', answers }
+  if (answers.length > 0) return { type: 'members', answers }
 
   const head: Head = view.row?.head ?? noHead
   if (!sameHead(head, batch.base)) return { type: 'conflict', head, missed: missedSince(view, head, batch.base) }
@@ -100,6 +115,8 @@ function nextRow(row: ContextRow | null, batch: CommitBatch): ContextRow {
     firstVersion: before.firstVersion,
     logSize: before.logSize + size,
     sinceSnapshotSize: batch.snapshot === null ? before.sinceSnapshotSize + size : 0,
+    schema: batch.schema,
+    restored: before.restored,
   }
 }
 
@@ -113,6 +130,8 @@ const emptyRow = (batch: CommitBatch): ContextRow => ({
   firstVersion: 1,
   logSize: 0,
   sinceSnapshotSize: 0,
+  schema: 0,
+  restored: false,
 })
 
 /**
@@ -136,6 +155,45 @@ export function trimCount(
     count += 1
     size -= entry.size
     length -= 1
+  }
+  return count
+}
+
+/** The row of a context that is put in place of what is there. */
+export function restoredRow({ head, createdAt, updatedAt, updatedBy, schema, snapshot }: RestoreBatch): ContextRow {
+  return {
+    head,
+    createdAt,
+    updatedAt,
+    updatedBy,
+    snapshotVersion: head.version,
+    snapshotSize: snapshot.length,
+    firstVersion: head.version + 1,
+    logSize: 0,
+    sinceSnapshotSize: 0,
+    schema,
+    restored: true,
+  }
+}
+
+/** The row once a snapshot of its head is written; null: none is. */
+export function withSnapshot(row: ContextRow, snapshot: string | null): ContextRow {
+  return snapshot === null ? row : { ...row, snapshotVersion: row.head.version, snapshotSize: snapshot.length, sinceSnapshotSize: 0 }
+}
+
+/** How many of the oldest entries a cleanup drops: those too old, and those too many; none newer than the snapshot. `oldest` is read from the oldest on. */
+export function pruneCount(
+  row: ContextRow,
+  { before, maxVersions }: PruneBatch,
+  oldest: Iterable<{ readonly committedAt: number }>,
+): number {
+  let count = 0
+  const length = row.head.version - row.firstVersion + 1
+  for (const { committedAt } of oldest) {
+    const old = committedAt < before
+    const long = maxVersions > 0 && length - count > maxVersions
+    if ((!old && !long) || row.firstVersion + count > row.snapshotVersion) break
+    count += 1
   }
   return count
 }

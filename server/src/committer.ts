@@ -1,10 +1,14 @@
 import { ContextdError, isContextdError } from '@contextd/protocol'
+import type { JsonObject, Operation } from '@contextd/protocol'
 import type { CommitBatch, CommitResult, ContextBackend } from './backends/backend.ts'
 import type { Clock } from './clock.ts'
 import type { AttemptOptions } from './commit-attempt.ts'
 import { CommitQueue } from './commit-queue.ts'
-import type { Answered } from './commit-queue.ts'
+import type { Answer, Answered } from './commit-queue.ts'
 import type { CommitRequest } from './engine.ts'
+import type { HookRunner } from './hooks.ts'
+import { isOutdated, migrationAuthor } from './known-context.ts'
+import type { KnownContext } from './known-context.ts'
 import type { Logger } from './logger.ts'
 
 /** What a committer works with. */
@@ -13,6 +17,9 @@ export interface CommitterOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly attempt: AttemptOptions
+  /** Moves a state of an older definition on. */
+  readonly migrate?: (state: JsonObject, from: number) => readonly Operation[]
+  readonly hooks: HookRunner | null
   /** Opens the backend; at once when it is open. */
   readonly open: () => Promise<void>
   /** Calls `pump` at the end of this turn of the event loop. */
@@ -35,6 +42,8 @@ export class Committer {
   readonly #options: CommitterOptions
   #loading = false
   #scheduled = false
+  #migrating = false
+  #reviewing = false
   #pauses = 0
   #pause: NodeJS.Timeout | null = null
 
@@ -47,6 +56,18 @@ export class Committer {
     return this.queue.idle && !this.#loading
   }
 
+  /** Whether a context is of an older version of its definition. */
+  isOutdated(at: Pick<KnownContext, 'head' | 'schema'>): boolean {
+    return isOutdated(at, this.#options.attempt.leastSchema)
+  }
+
+  /** Moves the context on to the version of its definition. @throws {ContextdError} `invalid_state` – that failed · `backend_unavailable` */
+  async migrate(): Promise<void> {
+    const answer = await new Promise<Answer>((resolve) => this.submit(this.#migration(resolve)))
+    if (answer.type === 'held') throw answer.error
+    if (answer.type === 'verdict' && answer.decided?.error !== undefined) throw answer.decided.error
+  }
+
   submit(request: CommitRequest): void {
     this.queue.enqueue({ ...request, target: request })
     this.#schedule()
@@ -55,10 +76,11 @@ export class Committer {
   /** Sends the next batch, when none is under way. */
   pump(): void {
     this.#scheduled = false
-    if (this.#loading || this.#pause !== null) return
+    if (this.#loading || this.#pause !== null || this.#reviewing) return
+    this.#migrateFirst()
     const next = this.queue.begin(this.#options.clock.now())
     if (next === 'load') void this.#load()
-    else if (next !== null) this.#send(next)
+    else if (next !== null) this.#review(next)
     else if (this.queue.idle) this.#options.idle()
   }
 
@@ -68,6 +90,54 @@ export class Committer {
     this.#pause = null
     this.#answer(this.queue.abandon(error))
     this.#answer(this.queue.drop(error, true))
+  }
+
+  /** Commits on a state of an older definition come after the one that moves it on. */
+  #migrateFirst(): void {
+    const { known } = this.queue
+    if (this.#migrating || this.queue.inFlight || !this.queue.waiting || known === null || !this.isOutdated(known)) return
+    this.#migrating = true
+    const request = this.#migration(() => {
+      this.#migrating = false
+    })
+    this.queue.enqueueFirst({ ...request, target: request })
+  }
+
+  #migration(reply: (answer: Answer) => void): CommitRequest {
+    const { migrate, attempt, logger } = this.#options
+    const { contextId } = this.queue
+    return {
+      source: '',
+      stream: null,
+      author: migrationAuthor(attempt.leastSchema),
+      incarnation: null,
+      operations: ({ state, schema }) => (state === null || migrate === undefined ? [] : migrate(state, Math.max(1, schema))),
+      remove: false,
+      initial: null,
+      size: 0,
+      user: null,
+      reply: (answer) => {
+        if (answer.type === 'verdict' && answer.decided?.error !== undefined)
+          logger.error({ contextId, error: answer.decided.error }, 'a context could not be moved on to the version of its definition')
+        reply(answer)
+      },
+    }
+  }
+
+  /** Asks the hook, where there is one, before the batch is sent. */
+  #review(batch: CommitBatch): void {
+    const { hooks } = this.#options
+    const reviewed = hooks?.before(batch.contextId, this.queue.deciding) ?? null
+    if (reviewed === null) return this.#send(batch)
+    this.#reviewing = true
+    void reviewed.then((refusals) => {
+      this.#reviewing = false
+      // Given up meanwhile, at the end of the engine.
+      if (!this.queue.inFlight) return
+      if (refusals.size === 0) return this.#send(batch)
+      this.queue.refuse(refusals)
+      this.#schedule()
+    })
   }
 
   #schedule(): void {
@@ -170,6 +240,7 @@ export class Committer {
   }
 
   #answer(answered: readonly Answered<CommitRequest>[]): void {
+    this.#options.hooks?.after(this.queue.contextId, answered)
     for (const { submission, answer } of answered) {
       const { contextId } = this.queue
       if (

@@ -68,11 +68,11 @@ describe('subscribe', () => {
     const shared = new SharedMemory()
     const contexts = create({ backend: shared.handle() }, { beaconMs: 20 })
     await contexts.set('a', { n: 1 })
-    const dump = shared.store.dump('a')
+    const dump = shared.store.copy('a')
     const { log } = listen(contexts)
     await contexts.set('a', { n: 2 })
     await until(() => expect(log).toEqual([[1, 2, { n: 2 }]]))
-    shared.store.restore(dump)
+    shared.store.putBack(dump)
     await until(() => expect(log.at(-1)).toEqual([2, 1, { n: 1 }]))
   })
 

@@ -281,11 +281,11 @@ describe('reads', () => {
     const shared = new SharedMemory()
     const [one, two] = [create({ backend: shared.handle() }), create({ backend: shared.handle() })]
     await one.set('a', { n: 1 })
-    const dump = shared.store.dump('a')
+    const dump = shared.store.copy('a')
     expect((await two.get('a'))?.state).toEqual({ n: 1 })
     await one.set('a', { n: 2 })
     expect((await two.get('a'))?.state).toEqual({ n: 2 })
-    shared.store.restore(dump)
+    shared.store.putBack(dump)
     expect((await two.get('a'))?.state).toEqual({ n: 1 })
     await two.apply('a', [...increment])
     expect((await one.get('a'))?.state).toEqual({ n: 2 })

@@ -18,7 +18,7 @@ export type {
   SyncStream,
 } from './backends/backend.ts'
 export { StoreModel, recordCutoff } from './backends/store-model.ts'
-export type { Dump } from './backends/store-model.ts'
+export type { StoreCopy } from './backends/store-model.ts'
 export { buildAttempt } from './commit-attempt.ts'
 export type { Attempt, AttemptOptions } from './commit-attempt.ts'
 export { decide } from './decide.ts'

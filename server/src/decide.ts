@@ -1,9 +1,9 @@
 import { ContextdError, applyOperations, diff, isContextdError } from '@contextd/protocol'
-import type { Author, Change, Head, JsonObject, JsonValue, LockToken, Operation, Verdict } from '@contextd/protocol'
-import type { StreamPosition } from './backends/backend.ts'
+import type { Author, Change, Head, JsonObject, JsonValue, Operation, Path, Verdict } from '@contextd/protocol'
+import type { LockDemand, StreamPosition } from './backends/backend.ts'
 import { encodeChanges, noChanges } from './encoded-changes.ts'
 import type { EncodedChanges } from './encoded-changes.ts'
-import { absentAt } from './known-context.ts'
+import { absentAt, isOutdated, migrationBy } from './known-context.ts'
 import type { KnownContext } from './known-context.ts'
 
 /** A commit that was handed in: what it wants, and on which conditions. `T` is what the caller recognises it by. */
@@ -16,16 +16,19 @@ export interface Submission<T> {
   readonly author: Author
   /** Life of the context that it was written on; `''`: it was absent; null: any. */
   readonly incarnation: string | null
-  /** What to do; a function computes it from the state (null: absent), again on every new base. Of a stream, an empty list only takes the number. */
-  readonly operations: readonly Operation[] | ((state: JsonObject | null) => readonly Operation[])
+  /** What to do; a function computes it from the context, again on every new base. Of a stream, an empty list only takes the number. */
+  readonly operations: readonly Operation[] | ((at: KnownContext) => readonly Operation[])
   readonly remove: boolean
   /** What an absent context is created from; null: it is not. */
   readonly initial: JsonObject | null | (() => JsonObject | null)
   readonly ifVersion?: number
   readonly ifRevision?: string
-  readonly lock?: LockToken
+  /** What must hold of locks when it is stored. */
+  readonly locks?: readonly LockDemand[]
   /** Length as a message, UTF-16 units. */
   readonly size: number
+  /** Why it is refused, whatever the state is: found out after it was handed in. */
+  refusal?: unknown
 }
 
 /** A submission, decided on a base. */
@@ -36,6 +39,8 @@ export interface Decided<T> {
   readonly revision: string | null
   readonly before: KnownContext
   readonly after: KnownContext
+  /** As they were applied; none when nothing was. */
+  readonly operations: readonly Operation[]
   /** With old values; those of a creation lead from `{}`. */
   readonly changes: readonly Change[]
   readonly encoded: EncodedChanges
@@ -54,8 +59,15 @@ export interface DecideOptions {
   readonly byteLength: (text: string) => number
   /** Throws when a commit makes a valid state invalid; `before` is null when it creates the context. */
   readonly validate?: (before: JsonObject | null, after: JsonObject) => void
+  /** The lock that a commit must carry which changes this path; null: none. */
+  readonly requireLock?: (path: Path) => string | null
+  /** Version of the definition that a new context is of; 0: none is declared. */
+  readonly schema: number
+  /** A state of an older version than this takes no commits but the one that moves it on; 0: any does. */
+  readonly leastSchema: number
 }
 
+const noOperations: readonly Operation[] = []
 /** Longest details and message of a refusal, which its record keeps, UTF-16 units. */
 const detailsSize = 4_096
 const messageSize = 1_024
@@ -68,31 +80,35 @@ export function decide<T>(submission: Submission<T>, at: KnownContext, revision:
     revision: null,
     before: at,
     after: at,
+    operations: noOperations,
     changes: [],
     encoded: noChanges,
   })
   const nothing = (): Decided<T> => same({ type: 'nothing', head: at.head })
   const { operations, remove, incarnation } = submission
-  if (!remove && submission.stream !== null && typeof operations !== 'function' && operations.length === 0) return nothing()
   try {
+    if (submission.refusal !== undefined) throw submission.refusal
+    if (!remove && submission.stream !== null && typeof operations !== 'function' && operations.length === 0) return nothing()
     if (incarnation !== null && incarnation !== '' && incarnation !== at.head.incarnation) throw gone()
     checkConditions(submission, at)
-    if (remove) return at.state === null ? nothing() : removal(submission, at, revision, now)
+    if (remove) {
+      if (at.state === null) return nothing()
+      checkRequiredLocks(submission, [], [{ path: [], action: 'removed' }], options)
+      return removal(submission, at, revision, now)
+    }
+    const migration = migrationBy(submission.author)
+    if (migration === null) checkSchema(at, options)
+    else if (at.state === null || at.schema >= migration) return nothing()
     const base = at.state ?? initialOf(submission)
     if (base === null) throw gone()
-    const wanted = typeof operations === 'function' ? operations(at.state) : operations
+    const wanted = typeof operations === 'function' ? operations(at) : operations
     const { state, changes } = applyOperations(base, wanted, { itemKey: options.itemKey })
-    if (at.state !== null && state === at.state) return nothing()
+    // One that only moves on to another version of the definition is a commit too, so that it is stored.
+    if (at.state !== null && state === at.state && migration === null) return nothing()
     options.validate?.(at.state, state)
-    return application(
-      submission,
-      at,
-      state,
-      at.state === null ? diff({}, state, { itemKey: options.itemKey }) : changes,
-      revision,
-      now,
-      options,
-    )
+    const made = at.state === null ? diff({}, state, { itemKey: options.itemKey }) : changes
+    if (migration === null) checkRequiredLocks(submission, wanted, made, options)
+    return application(submission, at, state, wanted, made, revision, now, options)
   } catch (error) {
     return { ...same(refusal(error)), error }
   }
@@ -103,26 +119,70 @@ const initialOf = ({ initial }: Submission<unknown>): JsonObject | null => (type
 const gone = (): ContextdError =>
   new ContextdError('not_found', 'The context is not there, or was deleted. Read it again, and create it if it is still wanted.')
 
-function checkConditions({ ifVersion, ifRevision, lock }: Submission<unknown>, { head }: KnownContext): void {
+/** A state of an older definition is moved on first; when that failed, nothing is written over it. */
+function checkSchema(at: KnownContext, { leastSchema }: DecideOptions): void {
+  if (!isOutdated(at, leastSchema)) return
+  throw new ContextdError(
+    'invalid_state',
+    `The state is of version ${at.schema} of its definition, and could not be moved on to version ${leastSchema}. The log of the server says why.`,
+  )
+}
+
+/** @throws {ContextdError} `locked` – it changes what must be locked, and carries no lock of it */
+function checkRequiredLocks(
+  { locks = [] }: Submission<unknown>,
+  operations: readonly Operation[],
+  changes: readonly Change[],
+  { requireLock }: DecideOptions,
+): void {
+  if (requireLock === undefined) return
+  for (const path of new Set([...operations.flatMap(pathsOf), ...changes.map(({ path: changed }) => changed)])) {
+    const key = requireLock(path)
+    if (key === null || locks.some((lock) => lock.key === key && lock.token !== null)) continue
+    throw new ContextdError('locked', `This needs the lock of ${key}. Take it, and write with it.`, { details: { key } })
+  }
+}
+
+function pathsOf(operation: Operation): Path[] {
+  if (operation.type === 'test') return []
+  if (operation.type !== 'move') return [operation.path]
+  const { from, to } = operation
+  return [[...from.path, from.item], to.path]
+}
+
+/** The refusal of a commit whose lock was not as it demands. */
+export const lockLost = (key: string): ContextdError =>
+  new ContextdError('locked', `The lock of ${key} is not held by this writer. Take it, and repeat the write.`, { details: { key } })
+
+function checkConditions({ ifVersion, ifRevision }: Submission<unknown>, { head }: KnownContext): void {
   if (ifVersion !== undefined && ifVersion !== head.version) {
     throw new ContextdError('conflict', `The context is at version ${head.version}, not ${ifVersion}. Read it again and repeat the write.`)
   }
   if (ifRevision !== undefined && ifRevision !== head.revision) {
     throw new ContextdError('conflict', 'The context is no longer at the expected revision. Read it again and repeat the write.')
   }
-  if (lock !== undefined) throw new ContextdError('locked', `The lock of ${lock.key} is not held. Take it again and repeat the write.`)
 }
 
 function removal<T>(submission: Submission<T>, at: KnownContext, revision: string, now: number): Decided<T> {
   const head: Head = { incarnation: '', version: 0, revision }
   const after = absentAt(head, now, submission.author)
-  return { submission, verdict: { type: 'applied', head }, revision, before: at, after, changes: [], encoded: noChanges }
+  return {
+    submission,
+    verdict: { type: 'applied', head },
+    revision,
+    before: at,
+    after,
+    operations: noOperations,
+    changes: [],
+    encoded: noChanges,
+  }
 }
 
 function application<T>(
   submission: Submission<T>,
   at: KnownContext,
   state: JsonObject,
+  operations: readonly Operation[],
   changes: readonly Change[],
   revision: string,
   now: number,
@@ -140,8 +200,9 @@ function application<T>(
     stateSize: checkedSize(at, at.stateSize + encoded.growth, state, options),
     snapshotVersion: at.snapshotVersion,
     sinceSnapshotSize: at.sinceSnapshotSize,
+    schema: migrationBy(submission.author) ?? (created ? options.schema : at.schema),
   }
-  return { submission, verdict: { type: 'applied', head }, revision, before: at, after, changes, encoded }
+  return { submission, verdict: { type: 'applied', head }, revision, before: at, after, operations, changes, encoded }
 }
 
 /** Refuses a state that is too large, unless it was larger before; measures it only when the estimate is. */

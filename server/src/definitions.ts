@@ -1,6 +1,6 @@
 import { ContextdError } from '@contextd/protocol'
-import type { ContextDefinition, JsonObject, Limits, SchemaIssue } from '@contextd/protocol'
-import { takeState } from './json-copy.ts'
+import type { ContextDefinition, JsonObject, Limits, Operation, Path, SchemaIssue } from '@contextd/protocol'
+import { copyJson, takeState } from './json-copy.ts'
 
 /** What a definition says about one context. */
 export interface Declared {
@@ -9,9 +9,15 @@ export interface Declared {
   readonly initial: () => JsonObject | null
   /** Throws `invalid_state` when a commit makes a valid state invalid. */
   readonly validate?: (before: JsonObject | null, after: JsonObject) => void
+  /** Version of the definition; 0: none is declared. */
+  readonly schema: number
+  /** Moves a state of an older version on. @throws {ContextdError} `invalid_state` */
+  readonly migrate?: (state: JsonObject, from: number) => readonly Operation[]
+  /** The lock that a commit must carry which changes this path; null: none. */
+  readonly requireLock?: (path: Path) => string | null
 }
 
-const undeclared: Declared = { itemKey: 'id', initial: () => null }
+const undeclared: Declared = { itemKey: 'id', initial: () => null, schema: 0 }
 /** Most issues of a schema that a refusal tells. */
 const mostIssues = 10
 
@@ -36,6 +42,17 @@ export class Definitions {
       itemKey: definition.itemKey ?? undeclared.itemKey,
       initial: () => this.#initial(definition, contextId),
       validate: (before, after) => schema.check(before, after),
+      schema: definition.version ?? 1,
+      ...(definition.migrate && { migrate: (state, from) => this.#migrated(definition, state, from) }),
+      ...(definition.requireLock && { requireLock: (path) => keyOf(definition.requireLock!(path), definition.id) }),
+    }
+  }
+
+  #migrated({ id, migrate }: ContextDefinition, state: JsonObject, from: number): readonly Operation[] {
+    try {
+      return takeState(migrate!(copyJson(state) as JsonObject, from), this.#limits)
+    } catch (error) {
+      throw new ContextdError('invalid_state', `The migration of ${id} from version ${from} failed.`, { cause: error })
     }
   }
 
@@ -44,6 +61,11 @@ export class Definitions {
     const [{ value }] = takeState(typeof initial === 'function' ? (initial as (id: string) => unknown)(contextId) : initial, this.#limits)
     return value
   }
+}
+
+function keyOf(key: unknown, id: string): string | null {
+  if (key === null || typeof key === 'string') return key
+  throw new TypeError(`requireLock of ${id} must return a key, or null.`)
 }
 
 function matcher(pattern: string): (id: string) => boolean {

@@ -11,6 +11,7 @@ import type { Declared } from './definitions.ts'
 import type { ClientSync, CommitRequest, Engine, Watcher } from './engine.ts'
 import { Feed } from './feed.ts'
 import type { FeedListener } from './feed.ts'
+import { HookRunner } from './hooks.ts'
 import { LiveContext } from './live-context.ts'
 import type { Logger } from './logger.ts'
 import type { Settings } from './options.ts'
@@ -41,6 +42,7 @@ export class EngineNode implements Engine {
   readonly #settings: Settings
   readonly #timing: Timing
   readonly #definitions: Definitions
+  readonly #hooks: HookRunner | null
   readonly #beacon: Beacon
   readonly #contexts = new Map<string, LiveContext>()
   readonly #feeds = new Map<string, { readonly feed: Feed; readonly end: () => void }>()
@@ -65,6 +67,7 @@ export class EngineNode implements Engine {
     this.#settings = settings
     this.#timing = timing
     this.#definitions = new Definitions(settings.contexts, limits)
+    this.#hooks = settings.hooks && new HookRunner(settings.hooks, logger)
     this.#beacon = new Beacon({ backend, logger, intervalMs: timing.beaconMs, told: (contextId, head) => this.#tellHead(contextId, head) })
   }
 
@@ -91,7 +94,11 @@ export class EngineNode implements Engine {
 
   async #open(): Promise<void> {
     try {
-      await this.backend.open()
+      const { sessionTtlMs, deltaThreshold, logger } = this
+      await this.backend.open({
+        settings: { sessionTtlMs, deltaTtlMs: this.#settings.deltaTtlMs, deltaThreshold, stateBytes: this.limits.stateBytes },
+        warn: (details, message) => logger.warn(details, message),
+      })
       this.#opened = true
     } catch (error) {
       this.#opening = null
@@ -233,7 +240,7 @@ export class EngineNode implements Engine {
   #make(contextId: string): LiveContext {
     const { backend, clock, logger } = this
     const { deltaTtlMs, deltaThreshold, sessionTtlMs, limits } = this.#settings
-    const { itemKey, validate } = this.declared(contextId)
+    const { itemKey, validate, schema, migrate, requireLock } = this.declared(contextId)
     const open = (): Promise<void> => this.#openOnce()
     const live = new LiveContext(contextId, {
       backend,
@@ -254,7 +261,12 @@ export class EngineNode implements Engine {
           deltaThreshold,
           byteLength: (text) => Buffer.byteLength(text),
           ...(validate && { validate }),
+          ...(requireLock && { requireLock }),
+          schema,
+          leastSchema: migrate === undefined ? 0 : schema,
         },
+        ...(migrate && { migrate }),
+        hooks: this.#hooks,
         schedule: (committer) => this.#schedule(committer),
         committed: ({ message }, answered) => {
           if (message === null || backend.publishing.type === 'publish') return

@@ -19,10 +19,28 @@ export interface KnownContext {
   readonly snapshotVersion: number
   /** Length of the log's entries above that snapshot. */
   readonly sinceSnapshotSize: number
+  /** Version of the definition that the state was last moved on to; 0: none was declared. */
+  readonly schema: number
 }
 
 /** Author of what the server itself commits. */
 export const serverAuthor: Author = Object.freeze({ userId: null, actor: 'server' })
+
+// Sessions' actors have no colon: an entry of the log tells by its author that it moved the state on to another version of its definition.
+const migrationActor = /^migration:(\d+)$/
+
+/** Author of the commit that moves a state on to a version of its definition. */
+export const migrationAuthor = (schema: number): Author => ({ userId: null, actor: `migration:${schema}` })
+
+/** Whether a state is of an older version than `least`; one that was there before anything was declared is of version 1. */
+export const isOutdated = ({ head, schema }: Pick<KnownContext, 'head' | 'schema'>, least: number): boolean =>
+  head.version > 0 && Math.max(1, schema) < least
+
+/** The version of the definition that an author's commit moves a state on to; null: it is an ordinary one. */
+export function migrationBy({ userId, actor }: Author): number | null {
+  const found = userId === null && actor.length > serverAuthor.actor.length ? migrationActor.exec(actor) : null
+  return found ? Number(found[1]) : null
+}
 
 const utf8Length = (text: string): number => Buffer.byteLength(text)
 
@@ -36,6 +54,7 @@ export const absentAt = (head: Head, updatedAt: number, updatedBy: Author): Know
   stateSize: 2,
   snapshotVersion: 0,
   sinceSnapshotSize: 0,
+  schema: 0,
 })
 
 const absent = (row: ContextRow | null): KnownContext => absentAt(row?.head ?? noHead, row?.updatedAt ?? 0, row?.updatedBy ?? serverAuthor)
@@ -60,6 +79,7 @@ export function fromStored(stored: StoredContext | null, byteLength: (text: stri
     stateSize,
     snapshotVersion: row.snapshotVersion,
     sinceSnapshotSize: row.sinceSnapshotSize,
+    schema: row.schema,
   }
 }
 
@@ -83,7 +103,7 @@ export function fastForward(
   if (known.state === null || known.head.incarnation !== head.incarnation || !followsOn(known.head, entries)) return null
   const last = entries.at(-1) ?? known.head
   if (last.version !== head.version || last.revision !== head.revision) return null
-  let { state, stateSize, sinceSnapshotSize, updatedAt, updatedBy } = { ...known, state: known.state }
+  let { state, stateSize, sinceSnapshotSize, updatedAt, updatedBy, schema } = { ...known, state: known.state }
   for (const { text } of entries) {
     const commit = decodeLogEntry(text)
     state = applyChanges(state, commit.changes)
@@ -91,6 +111,7 @@ export function fastForward(
     sinceSnapshotSize += text.length
     updatedAt = commit.committedAt
     updatedBy = commit.author
+    schema = migrationBy(commit.author) ?? schema
   }
-  return { ...known, head, state, stateSize, sinceSnapshotSize, updatedAt, updatedBy }
+  return { ...known, head, state, stateSize, sinceSnapshotSize, updatedAt, updatedBy, schema }
 }

@@ -48,7 +48,14 @@ export class LiveContext {
    * The context as the store holds it now, or later.
    * @throws {ContextdError} `backend_unavailable` · `internal` – what is stored does not fit together
    */
-  fresh(): Promise<KnownContext> {
+  async fresh(): Promise<KnownContext> {
+    const found = await this.#fresh()
+    if (!this.committer.isOutdated(found)) return found
+    await this.committer.migrate()
+    return this.#fresh()
+  }
+
+  #fresh(): Promise<KnownContext> {
     if (this.#reading === null) return this.#startReading()
     // A read that has begun may miss what was committed since: those who come meanwhile share the next one.
     this.#nextReading ??= this.#readAfter(this.#reading)
@@ -74,6 +81,10 @@ export class LiveContext {
     const { backend, query } = this.#options
     const { known } = this.committer.queue
     const result = await backend.sync({ contextId, head, stream, known: known?.head ?? null, ...query() })
+    if (result.type === 'found' && result.row !== null && this.committer.isOutdated(result.row)) {
+      await this.committer.migrate()
+      return this.#sync({ contextId, head, stream })
+    }
     const answered = this.#guarded(() => syncReply(result, known))
     if (answered.known !== null) this.#adopt(answered.known, known)
     return answered

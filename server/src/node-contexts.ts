@@ -78,7 +78,7 @@ export class NodeContexts {
     const retries = wholeOf('retries', options.retries, 0) ?? defaultRetries
     const { itemKey } = this.#node.declared(contextId)
     const transaction = new Transaction(fn, initial, itemKey, retries)
-    const wanted = { operations: (state: JsonObject | null) => transaction.run(state), remove: false, initial: transaction.initial }
+    const wanted = { operations: ({ state }: KnownContext) => transaction.run(state), remove: false, initial: transaction.initial }
     const decided = await new Promise<Decided<unknown>>((resolve, reject) => {
       // On a context that others write to all the time the store might never confirm that it was given up.
       transaction.givenUp = (error) => reject(located(error, contextId))

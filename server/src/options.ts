@@ -4,6 +4,7 @@ import type { Backend, ContextBackend } from './backends/backend.ts'
 import { memoryBackend } from './backends/memory.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
+import type { Hooks } from './hooks.ts'
 import { silentLogger } from './logger.ts'
 import type { Logger } from './logger.ts'
 
@@ -32,6 +33,8 @@ export interface ContextsOptions<
   sessionTtlMs?: number
   /** What is known of kinds of contexts: their schema, what they begin as, the key of their list items. */
   contexts?: D
+  /** What happens around each commit. */
+  hooks?: Hooks
   limits?: Partial<Limits>
   logger?: Logger
 }
@@ -46,6 +49,7 @@ export interface Settings {
   readonly deltaThreshold: number
   readonly sessionTtlMs: number
   readonly contexts: readonly ContextDefinition[]
+  readonly hooks: Hooks | null
   readonly limits: Limits
   readonly logger: Logger
 }
@@ -59,6 +63,7 @@ const names: ReadonlySet<string> = new Set<keyof ContextsOptions>([
   'deltaThreshold',
   'sessionTtlMs',
   'contexts',
+  'hooks',
   'limits',
   'logger',
 ])
@@ -78,6 +83,7 @@ export function settingsOf(options: ContextsOptions<keyof DeltaFormats | DeltaFo
     deltaThreshold: wholeOf('deltaThreshold', deltaThreshold, 1) ?? 0,
     sessionTtlMs: wholeOf('sessionTtlMs', sessionTtlMs, 1) ?? 7 * dayMs,
     contexts: definitionsOf(options.contexts),
+    hooks: hooksOf(options.hooks),
     limits: limitsOf(options.limits),
     logger: loggerOf(options.logger),
   }
@@ -132,6 +138,18 @@ function loggerOf(logger: unknown = silentLogger): Logger {
   const levels = ['debug', 'info', 'warn', 'error'] as const
   if (isObject(logger) && levels.every((level) => typeof logger[level] === 'function')) return logger as unknown as Logger
   throw new TypeError('logger must have the functions debug, info, warn and error')
+}
+
+const hookNames: readonly string[] = ['beforeCommit', 'afterCommit'] satisfies (keyof Hooks)[]
+
+function hooksOf(hooks: unknown): Hooks | null {
+  if (hooks === undefined) return null
+  if (!isObject(hooks)) throw new TypeError('hooks must be an object: { beforeCommit, afterCommit }')
+  for (const [name, hook] of Object.entries(hooks)) {
+    if (!hookNames.includes(name)) throw new TypeError(`there is no hook ${name}; there are ${hookNames.join(', ')}`)
+    if (hook !== undefined && typeof hook !== 'function') throw new TypeError(`the hook ${name} must be a function`)
+  }
+  return hooks
 }
 
 function definitionsOf(contexts: unknown = []): readonly ContextDefinition[] {

@@ -33,6 +33,8 @@ const row: ContextRow = {
   firstVersion: 1,
   logSize: 300,
   sinceSnapshotSize: 200,
+  schema: 0,
+  restored: false,
 }
 const applied = (version: number): Verdict => ({ type: 'applied', head: { incarnation: 'i', version, revision: `r${version}` } })
 const record = (epoch: number, last: number, verdicts: StreamRecord['verdicts'] = []): StoredRecord => ({
@@ -56,6 +58,7 @@ function viewOf({
     record: (key) => records[key] ?? null,
     entriesAfter: (after) => (at === null || after + 1 < first ? null : log.filter(({ version }) => version > after)),
     snapshot: () => '{"n":1}',
+    lockToken: () => null,
   }
 }
 const position = (seq: number, more: Partial<StreamPosition> = {}): StreamPosition => ({
@@ -78,6 +81,7 @@ function batch(members: readonly BatchMember[], more: Partial<CommitBatch> = {})
     members,
     entries: [entry(4, 'r4', 'r3')],
     snapshot: null,
+    schema: 0,
     updatedBy: serverAuthor,
     remove: false,
     retention: { before: 0, softSize: 1_000_000, hardSize: 1_000_000, maxVersions: 0 },
@@ -110,12 +114,12 @@ describe('the commit step', () => {
     ['P5: a skipped number is a gap', position(7, { epoch: 2 }), { type: 'gap' }],
     ['P5: a new stream begins at 1', position(2, { key: 'new' }), { type: 'gap' }],
   ])('%s', (_name, stream, answer) => {
-    expect(commitStep(viewOf({ records }), batch([member(stream)]))).toEqual({ type: 'streams', answers: [{ member: 0, answer }] })
+    expect(commitStep(viewOf({ records }), batch([member(stream)]))).toEqual({ type: 'members', answers: [{ member: 0, answer }] })
   })
 
   test('P5: streams are looked at before the head, so that a repeat is told its verdict and no conflict', () => {
     const outcome = commitStep(viewOf({ records }), batch([member(position(5, { epoch: 2 }))], { base: { ...head, revision: 'other' } }))
-    expect(outcome.type).toBe('streams')
+    expect(outcome.type).toBe('members')
   })
 
   test('a session of exactly its lifetime may still begin a record', () => {

@@ -35,7 +35,7 @@ export function syncReply(result: SyncResult, known: KnownContext | null): SyncA
       answer: answerOf(result, head, after),
       record: wireRecord(result.record),
       before: result.before && wireRecord(result.before),
-      reset: result.rolledBack ? 'rolled_back' : null,
+      reset: result.rolledBack ? (result.row?.restored ? 'restored' : 'rolled_back') : null,
     },
     known: after,
   }

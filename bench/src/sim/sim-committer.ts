@@ -36,6 +36,8 @@ export class SimCommitter {
       itemKey: 'id',
       deltaTtlMs: 86_400_000,
       deltaThreshold,
+      schema: 0,
+      leastSchema: 0,
       byteLength: (text) => text.length,
     })
   }

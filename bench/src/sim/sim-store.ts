@@ -26,7 +26,7 @@ export interface StoreCall {
 /** A stored moment, for a rollback. */
 export interface SimDump {
   readonly contextId: string
-  readonly data: ReturnType<StoreModel['dump']>
+  readonly data: ReturnType<StoreModel['copy']>
   readonly mark: LedgerMark
 }
 
@@ -79,12 +79,12 @@ export class SimStore {
 
   dump(contextId: string): SimDump {
     this.#world.note('store', 'dump', contextId)
-    return { contextId, data: this.model.dump(contextId), mark: this.#world.ledger(contextId).mark() }
+    return { contextId, data: this.model.copy(contextId), mark: this.#world.ledger(contextId).mark() }
   }
 
   restore({ contextId, data, mark }: SimDump): void {
     this.#world.note('store', 'rollback', contextId, mark.head)
-    this.model.restore(data)
+    this.model.putBack(data)
     this.#world.ledger(contextId).restored(mark)
     this.#noteLog(contextId)
   }

@@ -57,8 +57,8 @@ export interface BatchMember {
   /** Null: a commit of the server itself. */
   readonly stream: StreamPosition | null
   readonly verdict: Verdict
-  /** What must hold of locks in the step that writes it; none for a refusal. */
-  readonly locks: readonly LockDemand[]
+  /** What must hold of locks in the step that writes it. */
+  readonly locks?: readonly LockDemand[]
 }
 
 /** When log entries go: `trimLog` is the rule. Sizes in UTF-16 units. */
@@ -309,6 +309,14 @@ export interface PublishedSockets {
   confirm(contextId: string): Promise<void>
 }
 
+/** Who opens a store. */
+export interface StoreUser {
+  /** What all processes that share the store must agree on, by name of the option. */
+  readonly settings: Readonly<Record<string, number>>
+  /** Takes what is doubtful about the store, but does not keep it from being used. */
+  warn(details: object, message: string): void
+}
+
 /** A backend, as an application passes it on. */
 export interface Backend {
   /** For logs and errors; without secrets. */
@@ -325,8 +333,12 @@ export interface Backend {
  */
 export interface ContextBackend extends Backend {
   readonly publishing: Publishing
-  /** Connects and checks the store. @throws {ContextdError} `backend_unavailable` – with what to do */
-  open(): Promise<void>
+  /**
+   * Connects and checks the store.
+   * @param user none: nobody to agree with, or to warn
+   * @throws {ContextdError} `backend_unavailable` – with what to do
+   */
+  open(user?: StoreUser): Promise<void>
   /** Decides and writes a batch (P5): see `commitStep`. */
   commit(batch: CommitBatch): Promise<CommitResult>
   /** Reads for a client (P10), and raises its epoch where its history is gone (P11): see `syncStep`. */

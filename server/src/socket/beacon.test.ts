@@ -70,10 +70,10 @@ test('G7: a head that went back is told, and its sync says so', async () => {
   const shared = new SharedMemory()
   const server = await served({}, { backend: shared.handle() }, { beaconMs: 20 })
   const { session, head } = await written(server)
-  const dump = shared.store.dump('c')
+  const dump = shared.store.copy('c')
   session.write('c', head.incarnation, [[setTo('n', 2)]])
   const [, , , , revision] = await session.client.next('d')
-  shared.store.restore(dump)
+  shared.store.putBack(dump)
   expect(await session.client.next('h')).toEqual(['c', head.incarnation, 1, head.revision])
   expect(await session.sync('c', { ...head, version: 2, revision }, { told: 2, settled: 2 })).toMatchObject({
     answer: { type: 'full', head, state: { n: 1 } },

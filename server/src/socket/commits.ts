@@ -163,16 +163,16 @@ function submit(frame: Frame, grants: Grants): void {
   const author = { userId, actor }
   const size = Math.ceil(bytes / commits.length)
   for (const commit of commits) {
-    const { incarnation, operations, remove, initial } = wantedBy(commit, grants, limits, bytesOf(frame, commit))
+    const { incarnation, operations, remove, initial, refusal } = wantedBy(commit, grants, limits, bytesOf(frame, commit))
     const { seq, lock, ifVersion } = commit
     const stream = { key, mintedAt, epoch, seq, settled }
     const reply = (answer: Answer): void => answered(frame, commit, answer)
     const request = { source: key, stream, author, incarnation, operations, remove, initial, size, user, reply }
-    const conditional = lock !== undefined || ifVersion !== undefined
+    const conditional = lock !== undefined || ifVersion !== undefined || refusal !== undefined
     // Most commits have no condition, and are made in one piece.
     node.engine.submit(
       contextId,
-      conditional ? { ...request, ...(lock && { lock }), ...(ifVersion !== undefined && { ifVersion }) } : request,
+      conditional ? { ...request, refusal, ...(lock && { locks: [lock] }), ...(ifVersion !== undefined && { ifVersion }) } : request,
     )
   }
 }

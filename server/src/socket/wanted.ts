@@ -1,11 +1,12 @@
 import { ContextdError, checkOperations, checkState } from '@contextd/protocol'
-import type { JsonObject, Limits, Operation, WireCommit } from '@contextd/protocol'
+import type { Limits, Operation, WireCommit } from '@contextd/protocol'
 import { forbidden } from '../authorize.ts'
 import type { Grants } from '../authorize.ts'
 import type { CommitRequest } from '../engine.ts'
+import type { KnownContext } from '../known-context.ts'
 
 /** What a commit wants, once checked. */
-export type Wanted = Pick<CommitRequest, 'incarnation' | 'operations' | 'remove' | 'initial'>
+export type Wanted = Pick<CommitRequest, 'incarnation' | 'operations' | 'remove' | 'initial' | 'refusal'>
 
 /**
  * What a commit is handed in as. A refusal at the edge is handed in too: it takes its number, and is recorded as the verdict.
@@ -38,8 +39,8 @@ function allowedTo(incarnation: string, grants: Grants): 'everything' | 'nothing
   return write ? 'write' : 'create'
 }
 
-function onlyIf(allowed: 'write' | 'create', operations: readonly Operation[]): (state: JsonObject | null) => readonly Operation[] {
-  return (state) => {
+function onlyIf(allowed: 'write' | 'create', operations: readonly Operation[]): (at: KnownContext) => readonly Operation[] {
+  return ({ state }) => {
     const needed = state === null ? 'create' : 'write'
     if (needed !== allowed) throw forbidden(needed)
     return operations
@@ -47,14 +48,7 @@ function onlyIf(allowed: 'write' | 'create', operations: readonly Operation[]): 
 }
 
 /** On no incarnation and with something to start from, so that the refusal is the same whether the context exists or not. */
-const refused = (error: unknown): Wanted => ({
-  incarnation: null,
-  operations: () => {
-    throw error
-  },
-  remove: false,
-  initial: {},
-})
+const refused = (error: unknown): Wanted => ({ incarnation: null, operations: [], remove: false, initial: {}, refusal: error })
 
 function checkBytes(bytes: number, { messageBytes }: Limits): void {
   if (messageBytes === 0 || bytes <= messageBytes) return

@@ -4,7 +4,7 @@ import type { Head } from '@contextd/protocol'
 import { noHead, sameHead } from '../backends/backend.ts'
 import type { CommitBatch, CommitResult, ContextBackend, ListQuery, ListedContext, SyncQuery, SyncResult } from '../backends/backend.ts'
 import { MemoryBackend } from '../backends/memory.ts'
-import type { Dump, StoreModel } from '../backends/store-model.ts'
+import type { StoreCopy, StoreModel } from '../backends/store-model.ts'
 import type { StoredRecord } from '../commit-step.ts'
 import { backendContract } from './backend-contract.ts'
 import { SharedMemory } from './shared-memory.ts'
@@ -21,12 +21,12 @@ class Broken extends MemoryBackend {
 }
 
 /** Changes what is stored of a batch's context after each stored batch. */
-const afterCommit = (change: (dump: Dump, batch: CommitBatch, before: Dump) => Dump) =>
+const afterCommit = (change: (dump: StoreCopy, batch: CommitBatch, before: StoreCopy) => StoreCopy) =>
   class extends Broken {
     override async commit(batch: CommitBatch): Promise<CommitResult> {
-      const before = this.store.dump(batch.contextId)
+      const before = this.store.copy(batch.contextId)
       const result = this.store.commit(batch)
-      if (result.type === 'committed') this.store.restore(change(this.store.dump(batch.contextId), batch, before))
+      if (result.type === 'committed') this.store.putBack(change(this.store.copy(batch.contextId), batch, before))
       return result
     }
   }
@@ -47,7 +47,10 @@ const aroundSync = (query: (query: SyncQuery) => SyncQuery, result: (result: Syn
     }
   }
 
-const eachRecord = (records: Dump['records'], change: (record: StoredRecord, key: string) => StoredRecord | null): Dump['records'] =>
+const eachRecord = (
+  records: StoreCopy['records'],
+  change: (record: StoredRecord, key: string) => StoredRecord | null,
+): StoreCopy['records'] =>
   new Map([...records].flatMap(([key, record]) => ((changed) => (changed ? [[key, changed] as const] : []))(change(record, key))))
 
 const headOf = (store: StoreModel, contextId: string): Head => store.heads([contextId])[0] ?? noHead
@@ -76,8 +79,8 @@ class SyncInTwoSteps extends Broken {
 class WritesAroundRepeats extends Broken {
   override async commit(batch: CommitBatch): Promise<CommitResult> {
     const result = this.store.commit(batch)
-    if (result.type !== 'streams' || batch.entries.length > 0) {
-      const stopped = result.type === 'streams' ? new Set(result.answers.map(({ member }) => member)) : new Set()
+    if (result.type !== 'members' || batch.entries.length > 0) {
+      const stopped = result.type === 'members' ? new Set(result.answers.map(({ member }) => member)) : new Set()
       if (stopped.size > 0) this.store.commit({ ...batch, members: batch.members.filter((_, index) => !stopped.has(index)) })
     }
     return result
@@ -155,17 +158,17 @@ const broken: Record<string, new (store: StoreModel) => ContextBackend> = {
   'a delete keeps the log': afterCommit((dump, batch, before) => (batch.remove ? { ...dump, log: before.log } : dump)),
   'epochs are not compared': beforeCommit((batch, store) => ({
     ...batch,
-    members: batch.members.map(({ stream, verdict }) => {
-      const epoch = stream === null ? undefined : store.dump(batch.contextId).records.get(stream.key)?.epoch
-      return { stream: stream && { ...stream, epoch: epoch ?? 0 }, verdict }
+    members: batch.members.map(({ stream, ...rest }) => {
+      const epoch = stream === null ? undefined : store.copy(batch.contextId).records.get(stream.key)?.epoch
+      return { stream: stream && { ...stream, epoch: epoch ?? 0 }, ...rest }
     }),
   })),
   'old sessions begin records': beforeCommit((batch) => ({ ...batch, sessionTtlMs: Number.MAX_SAFE_INTEGER })),
   'numbers may be skipped': beforeCommit((batch, store) => ({
     ...batch,
-    members: batch.members.map(({ stream, verdict }) => {
-      const last = stream === null ? 0 : (store.dump(batch.contextId).records.get(stream.key)?.last ?? 0)
-      return { stream: stream && { ...stream, seq: stream.seq > last + 1 && batch.members.length === 1 ? last + 1 : stream.seq }, verdict }
+    members: batch.members.map(({ stream, ...rest }) => {
+      const last = stream === null ? 0 : (store.copy(batch.contextId).records.get(stream.key)?.last ?? 0)
+      return { stream: stream && { ...stream, seq: stream.seq > last + 1 && batch.members.length === 1 ? last + 1 : stream.seq }, ...rest }
     }),
   })),
   'a batch is written around its repeats': WritesAroundRepeats,
@@ -181,9 +184,9 @@ const broken: Record<string, new (store: StoreModel) => ContextBackend> = {
   })),
   'snapshots are not written again': beforeCommit((batch) => (batch.base.version === 0 ? batch : { ...batch, snapshot: null })),
   'old records stay': beforeCommit((batch, store) => {
-    const { records } = store.dump(batch.contextId)
+    const { records } = store.copy(batch.contextId)
     const fresh = eachRecord(records, (record) => ({ ...record, usedAt: Number.MAX_SAFE_INTEGER }))
-    store.restore({ ...store.dump(batch.contextId), records: fresh })
+    store.putBack({ ...store.copy(batch.contextId), records: fresh })
     return batch
   }),
   'records in use are removed': afterCommit((dump, batch) => ({
@@ -192,9 +195,9 @@ const broken: Record<string, new (store: StoreModel) => ContextBackend> = {
   })),
   'a raised epoch is not stored': class extends Broken {
     override async sync(query: SyncQuery): Promise<SyncResult> {
-      const dump = this.store.dump(query.contextId)
+      const dump = this.store.copy(query.contextId)
       const result = this.store.sync(query)
-      this.store.restore(dump)
+      this.store.putBack(dump)
       return result
     }
   },
@@ -207,7 +210,7 @@ const broken: Record<string, new (store: StoreModel) => ContextBackend> = {
   ),
   'a trimmed log is taken for a lost history': class extends Broken {
     override async sync(query: SyncQuery): Promise<SyncResult> {
-      const first = this.store.dump(query.contextId).row?.firstVersion ?? 0
+      const first = this.store.copy(query.contextId).row?.firstVersion ?? 0
       const result = this.store.sync(query)
       const before = query.head !== null && query.head.version + 1 < first
       return result.type === 'found' && before ? { ...result, rolledBack: true } : result

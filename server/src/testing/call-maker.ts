@@ -54,7 +54,7 @@ export class CallMaker {
     const calls: StoreCall[] = [this.#listing({ limit: 0, offset: 0, order: 'asc', prefix: '', updatedSince: 0 }), this.#headsAt(this.#ids)]
     for (const id of this.#ids) {
       calls.push(this.#load(id), this.#logAt(id, 0))
-      const record = this.#model.dump(id).records
+      const record = this.#model.copy(id).records
       for (const key of [...record.keys(), 'unknown']) {
         const epoch = record.get(key)?.epoch ?? 0
         calls.push(this.#syncing({ ...this.#nothingKnown(id), stream: { key, mintedAt: this.#now, epoch, told: 0, settled: 0 } }))
@@ -85,7 +85,7 @@ export class CallMaker {
   #sync(id: string): StoreCall {
     const random = this.#random
     const key = this.#key()
-    const record = this.#model.dump(id).records.get(key)
+    const record = this.#model.copy(id).records.get(key)
     const last = record?.last ?? 0
     const stream = {
       key,
@@ -173,8 +173,8 @@ export class CallMaker {
     let head = base
     const members: BatchMember[] = this.#positions(contextId).map((stream) => {
       const kind = random.weighted({ applied: 8, nothing: 1, refused: 1 })
-      if (kind === 'nothing') return { stream, verdict: { type: 'nothing', head } }
-      if (kind === 'refused') return { stream, verdict: this.#refusal() }
+      if (kind === 'nothing') return { stream, verdict: { type: 'nothing', head }, locks: [] }
+      if (kind === 'refused') return { stream, verdict: this.#refusal(), locks: [] }
       const revision = revisionOf(token, entries.length)
       if (remove) head = { incarnation: '', version: 0, revision }
       else {
@@ -182,7 +182,7 @@ export class CallMaker {
         entries.push(this.#entry(next, head, stream?.seq ?? 0))
         head = next
       }
-      return { stream, verdict: { type: 'applied', head } }
+      return { stream, verdict: { type: 'applied', head }, locks: [] }
     })
     const created = base.version === 0 && entries.length > 0
     return {
@@ -196,6 +196,7 @@ export class CallMaker {
       snapshot:
         created || (entries.length > 0 && random.chance(0.25)) ? JSON.stringify({ text: random.pick(oddTexts), at: head.version }) : null,
       updatedBy: random.chance(0.5) ? author : { userId: null, actor: 'server' },
+      schema: remove ? 0 : 1,
       remove: remove && head !== base,
       retention: this.#retention(),
       message: entries.length > 0 ? JSON.stringify(['h', [contextId, head.incarnation, head.version, head.revision]]) : null,
@@ -206,7 +207,7 @@ export class CallMaker {
   #positions(id: string): (StreamPosition | null)[] {
     const random = this.#random
     const next = new Map<string, number>()
-    const { records } = this.#model.dump(id)
+    const { records } = this.#model.copy(id)
     return Array.from({ length: 1 + random.below(random.chance(0.2) ? 8 : 3) }, () => {
       if (random.chance(0.25)) return null
       const key = this.#key()

@@ -1,7 +1,7 @@
 export { noHead, roomOf, sameHead } from '../backends/backend.ts'
 export type * from '../backends/backend.ts'
 export { StoreModel } from '../backends/store-model.ts'
-export type { Dump } from '../backends/store-model.ts'
+export type { StoreCopy } from '../backends/store-model.ts'
 // What a backend of one's own is made of: the decisions, which it takes inside its own atomic step.
 export { commitStep, trimCount } from '../commit-step.ts'
 export type { StepOutcome, StepView, StoredRecord } from '../commit-step.ts'

@@ -10,7 +10,7 @@ const keys = ['a', 'b', 'a-', 'long-'.repeat(9)]
 
 /** Members of a batch as careless and hostile clients would have them: mostly in order, with repeats, gaps, and numbers settled that never were. */
 function membersOf(random: Random, model: StoreModel, contextId: string): MemberSpec[] {
-  const { records } = model.dump(contextId)
+  const { records } = model.copy(contextId)
   const next = new Map(keys.map((key) => [key, (records.get(key)?.last ?? 0) + 1]))
   const oneByOne = random.chance(0.5)
   const careless = random.chance(0.3)
@@ -52,7 +52,7 @@ test('P4, P5, P6: whatever numbers clients send and settle, streams are answered
     const stream = { key: random.pick(keys), epoch: random.below(3), told: random.below(100), settled: random.below(200) }
     const query = queryOf({
       contextId,
-      stream: random.chance(0.1) ? stream : { ...stream, epoch: model.dump(contextId).records.get(stream.key)?.epoch ?? 0, told: 0 },
+      stream: random.chance(0.1) ? stream : { ...stream, epoch: model.copy(contextId).records.get(stream.key)?.epoch ?? 0, told: 0 },
     })
     expect({ what, answer: await backend.sync(query) }).toEqual({ what, answer: model.sync(query) })
   }

@@ -36,11 +36,12 @@ export const commitCases: readonly KitCase[] = [
   }),
 
   fact('a created context is stored with its snapshot and all that is known of it', async ({ backend }) => {
-    const { head, entries } = await store(backend, { members: [{}, {}] })
+    const { head, entries } = await store(backend, { members: [{}, {}], schema: 3 })
     const size = entries[0]!.text.length + entries[1]!.text.length
-    const row = { head, createdAt: startAt, updatedAt: startAt, updatedBy: author, snapshotVersion: 2, firstVersion: 1, logSize: size }
+    const times = { createdAt: startAt, updatedAt: startAt, updatedBy: author }
     const snapshot = stateAt(2)
-    same(await backend.load(contextId), { row: { ...row, snapshotSize: snapshot.length, sinceSnapshotSize: 0 }, snapshot, entries: [] })
+    const sizes = { snapshotVersion: 2, snapshotSize: snapshot.length, firstVersion: 1, logSize: size, sinceSnapshotSize: 0 }
+    same(await backend.load(contextId), { row: { head, ...times, ...sizes, schema: 3, restored: false }, snapshot, entries: [] })
   }),
 
   fact('a context is loaded as its newest snapshot and the entries above it', async ({ backend }) => {
@@ -162,7 +163,7 @@ export const commitCases: readonly KitCase[] = [
     const batch = await store(backend, { base, members: [{ stream: at(1) }, { stream: at(2), verdict: 'refused' }] })
     await store(backend, { base: batch.head })
     const answers = batch.members.map(({ verdict }, member) => ({ member, answer: { type: 'repeat', verdict } }))
-    same(await refuse(backend, batch), { type: 'streams', answers })
+    same(await refuse(backend, batch), { type: 'members', answers })
   }),
 
   fact('of batches that race on one base exactly one is stored', async ({ backend, another }) => {
@@ -203,7 +204,7 @@ export const commitCases: readonly KitCase[] = [
       batches.map(({ head }) => head),
     )
     const again = await Promise.all(batches.map((batch) => backend.commit(batch)))
-    for (const result of again) same(result.type, 'streams')
+    for (const result of again) same(result.type, 'members')
   }),
 ]
 
@@ -215,7 +216,7 @@ async function writeTen(backend: ContextBackend): Promise<string[]> {
     if (tries > 10_000) throw new Error('Writers that repeat after each conflict come to no end.')
     const batch = batchOf({ base })
     const result = await backend.commit(batch)
-    if (result.type === 'streams') throw new Error('A commit of the server has no stream.')
+    if (result.type === 'members') throw new Error('A commit of the server has no stream.')
     if (result.type === 'committed') revisions.push(batch.head.revision)
     base = result.type === 'conflict' ? result.head : batch.head
   }

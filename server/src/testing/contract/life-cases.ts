@@ -40,7 +40,7 @@ export const lifeCases: readonly KitCase[] = [
       [2, appliedAt(removed.head)],
     ]
     same(await recordOf(backend), { epoch: 0, last: 2, verdicts })
-    const repeat = { type: 'streams', answers: [{ member: 0, answer: { type: 'repeat', verdict: members[0]!.verdict } }] }
+    const repeat = { type: 'members', answers: [{ member: 0, answer: { type: 'repeat', verdict: members[0]!.verdict } }] }
     same(await refuse(backend, batchOf({ base: removed.head, members: [{ stream: at(1) }] })), repeat)
     const created = await store(backend, { base: removed.head, members: [{ stream: at(3) }] })
     same(await recordOf(backend), { epoch: 0, last: 3, verdicts: [...verdicts, [3, created.members[0]!.verdict]] })
@@ -91,7 +91,7 @@ export const lifeCases: readonly KitCase[] = [
     same(await recordOf(backend), { epoch: 0, last: 1, verdicts: [[1, batch.members[0]!.verdict]] })
     same(await backend.heads([contextId]), [noHead])
     same(await backend.list(everyContext), [])
-    same((await refuse(backend, batch)).type, 'streams')
+    same((await refuse(backend, batch)).type, 'members')
     await store(backend, { members: [{ stream: at(2) }] })
   }),
 

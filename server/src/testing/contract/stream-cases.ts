@@ -30,7 +30,7 @@ export const streamCases: readonly KitCase[] = [
     const batch = await store(backend, { base, members: verdictKinds.map((verdict, index) => ({ ...stream(index + 1), verdict })) })
     for (const [index, { verdict }] of batch.members.entries()) {
       const repeat = batchOf({ base: batch.head, members: [stream(index + 1)] })
-      same(await refuse(backend, repeat), { type: 'streams', answers: [{ member: 0, answer: { type: 'repeat', verdict } }] })
+      same(await refuse(backend, repeat), { type: 'members', answers: [{ member: 0, answer: { type: 'repeat', verdict } }] })
     }
   }),
 
@@ -47,7 +47,7 @@ export const streamCases: readonly KitCase[] = [
       same(await recordOf(backend), { epoch: 0, last: 4, verdicts })
       const repeat = batchOf({ base: second.head, members: [stream(2, { settled: 2 })] })
       same(await refuse(backend, repeat), {
-        type: 'streams',
+        type: 'members',
         answers: [{ member: 0, answer: { type: 'repeat', verdict: appliedAt(null) } }],
       })
       await store(backend, { base: second.head, members: [stream(5, { settled: 5 })] })
@@ -57,9 +57,9 @@ export const streamCases: readonly KitCase[] = [
 
   fact('P5: a number after a missing one is a gap', async ({ backend }) => {
     const { head: base } = await store(backend, { members: [stream(1)] })
-    same(await refuse(backend, batchOf({ base, members: [stream(3)] })), { type: 'streams', answers: [answer(0, 'gap')] })
+    same(await refuse(backend, batchOf({ base, members: [stream(3)] })), { type: 'members', answers: [answer(0, 'gap')] })
     const fresh = batchOf({ base, members: [stream(2, { key: 'stream-2' })] })
-    same(await refuse(backend, fresh), { type: 'streams', answers: [answer(0, 'gap')] }, 'a stream begins at 1')
+    same(await refuse(backend, fresh), { type: 'members', answers: [answer(0, 'gap')] }, 'a stream begins at 1')
     await store(backend, { base, members: [stream(2)] })
   }),
 
@@ -74,7 +74,7 @@ export const streamCases: readonly KitCase[] = [
       [4, 9],
     ] as const) {
       const batch = batchOf({ base, members: [stream(seq, { epoch })] })
-      same(await refuse(backend, batch), { type: 'streams', answers: [answer(0, 'fenced')] }, `epoch ${epoch}, seq ${seq}`)
+      same(await refuse(backend, batch), { type: 'members', answers: [answer(0, 'fenced')] }, `epoch ${epoch}, seq ${seq}`)
     }
     await store(backend, { base, members: [stream(2, { epoch: 3 })] })
     same((await recordOf(backend, { epoch: 3 })).epoch, 3)
@@ -85,7 +85,7 @@ export const streamCases: readonly KitCase[] = [
     const late = startAt + sessionTtlMs
     for (const epoch of [0, 1]) {
       const batch = batchOf({ base, now: late + 1, members: [stream(1, { epoch })] })
-      same(await refuse(backend, batch), { type: 'streams', answers: [answer(0, 'expired')] })
+      same(await refuse(backend, batch), { type: 'members', answers: [answer(0, 'expired')] })
     }
     const { head } = await store(backend, { base, now: late, members: [stream(1)] })
     await store(backend, { base: head, now: late + hourMs, members: [stream(2)] })
@@ -96,9 +96,9 @@ export const streamCases: readonly KitCase[] = [
     const batch = await store(backend, { base: second!.head, members: [stream(1)] })
     const verdict = batch.members[0]!.verdict
     const { head: stale } = first!
-    const repeat = { type: 'streams', answers: [{ member: 0, answer: { type: 'repeat', verdict } }] }
+    const repeat = { type: 'members', answers: [{ member: 0, answer: { type: 'repeat', verdict } }] }
     same(await refuse(backend, batchOf({ base: stale, members: [stream(1)] })), repeat)
-    same(await refuse(backend, batchOf({ base: stale, members: [stream(3)] })), { type: 'streams', answers: [answer(0, 'gap')] })
+    same(await refuse(backend, batchOf({ base: stale, members: [stream(3)] })), { type: 'members', answers: [answer(0, 'gap')] })
     same((await refuse(backend, batchOf({ base: stale, members: [stream(2)] }))).type, 'conflict')
   }),
 
@@ -123,7 +123,7 @@ export const streamCases: readonly KitCase[] = [
       answer(6, 'fenced'),
       answer(7, 'expired'),
     ]
-    same(result, { type: 'streams', answers })
+    same(result, { type: 'members', answers })
     same((await recordOf(backend)).last, 2)
     same(await recordOf(backend, { key: 'fresh' }), { epoch: 0, last: 0, verdicts: [] })
   }),
@@ -132,7 +132,7 @@ export const streamCases: readonly KitCase[] = [
     const { head: base } = await store(backend)
     const batch = batchOf({ base, members: [stream(1), stream(1)] })
     const repeat = { member: 1, answer: { type: 'repeat', verdict: batch.members[0]!.verdict } }
-    same(await refuse(backend, batch), { type: 'streams', answers: [repeat] })
+    same(await refuse(backend, batch), { type: 'members', answers: [repeat] })
     same((await recordOf(backend)).last, 0)
   }),
 
@@ -164,7 +164,7 @@ export const streamCases: readonly KitCase[] = [
       const results = await Promise.all([backend.commit(batches[0]!), other.commit(batches[1]!)])
       const winner = results.findIndex(({ type }) => type === 'committed')
       const { verdict } = batches[winner]!.members[0]!
-      same(results[1 - winner], { type: 'streams', answers: [{ member: 0, answer: { type: 'repeat', verdict } }] })
+      same(results[1 - winner], { type: 'members', answers: [{ member: 0, answer: { type: 'repeat', verdict } }] })
       base = batches[winner]!.head
     }
     same((await backend.heads([contextId]))[0]!.version, 11)

@@ -142,7 +142,7 @@ export const syncCases: readonly KitCase[] = [
     same([record.epoch, record.last, before?.last, rolledBack], [1, 2, 1, false])
     same(
       (await refuse(backend, batchOf({ base: head, members: [{ stream: at(4) }] }))).type,
-      'streams',
+      'members',
       'late commits of the epoch before are fenced',
     )
   }),
