@@ -1,9 +1,12 @@
 import { ContextdError } from '@contextd/protocol'
+import type { StoreUser } from '../backend.ts'
+import { neededCommands } from './acl.ts'
 import type { Connection } from './connection.ts'
 import { reasonOf } from './errors.ts'
 import type { Names } from './keys.ts'
 import type { RedisSettings } from './options.ts'
 import { script } from './script.ts'
+import type { SharedSettings } from './shared-settings.ts'
 
 /** How the keys are laid out; raised when a version of this program cannot read what another has written. */
 const schema = JSON.stringify({ app: 'contextd', schema: 1 })
@@ -12,45 +15,65 @@ const leastVersion = 7
 /**
  * Finds out which of the commands that are needed the user may not run.
  *
- * KEYS: 1 a row · 2 a log · 3 a snapshot · 4 an index
- * ARGV: 1 the channel of a context
+ * KEYS: none, for they lie apart
+ * ARGV: commands with their arguments, blanks in between
  * Reply: { names of commands }
  */
 const permissionScript = script(
   'permissions',
-  4,
+  0,
   `
 local denied = {}
 if not redis.acl_check_cmd then
   return denied
 end
-local needed = {
-  { 'HMGET', KEYS[1], 'f' }, { 'HSET', KEYS[1], 'f', 'v' }, { 'HGET', KEYS[1], 'f' }, { 'HDEL', KEYS[1], 'f' }, { 'HLEN', KEYS[1] },
-  { 'LLEN', KEYS[2] }, { 'LINDEX', KEYS[2], '0' }, { 'LRANGE', KEYS[2], '0', '1' }, { 'RPUSH', KEYS[2], 'v' }, { 'LTRIM', KEYS[2], '0', '1' },
-  { 'STRLEN', KEYS[3] }, { 'GET', KEYS[3] }, { 'SET', KEYS[3], 'v' }, { 'DEL', KEYS[3] }, { 'PEXPIRE', KEYS[3], '1' }, { 'PERSIST', KEYS[3] },
-  { 'ZADD', KEYS[4], '0', 'm' }, { 'ZREM', KEYS[4], 'm' }, { 'ZCARD', KEYS[4] }, { 'ZSCORE', KEYS[4], 'm' },
-  { 'ZRANGEBYSCORE', KEYS[4], '0', '1' }, { 'ZRANGE', KEYS[4], '-', '+', 'BYLEX' },
-  { 'SPUBLISH', ARGV[1], 'm' }, { 'SSUBSCRIBE', ARGV[1] }, { 'SUNSUBSCRIBE', ARGV[1] }, { 'PUBSUB', 'SHARDNUMSUB', ARGV[1] }, { 'TIME' },
-}
-for _, command in ipairs(needed) do
-  if not redis.acl_check_cmd(unpack(command)) then
-    denied[#denied + 1] = command[1]
+for _, command in ipairs(ARGV) do
+  local words = {}
+  for word in string.gmatch(command, '%S+') do
+    words[#words + 1] = word
+  end
+  if not redis.acl_check_cmd(unpack(words)) then
+    denied[#denied + 1] = words[1]
   end
 end
 return denied
 `,
 )
 
+/** Takes one line on what makes a Redis a bad place for contexts: it throws, or warns. */
+type Doubt = (message: string) => void
+
 /**
  * Checks on a new connection that this Redis can be used, and marks it as ours.
+ * @param user who is warned; none: nobody
  * @throws {ContextdError} `backend_unavailable` – one line for whoever runs the process
  */
-export async function checkServer(connection: Connection, settings: RedisSettings, names: Names): Promise<void> {
-  const { address } = settings
+export async function checkServer(
+  connection: Connection,
+  settings: RedisSettings,
+  names: Names,
+  shared: SharedSettings,
+  user: StoreUser | undefined,
+): Promise<void> {
+  const { address, prefix, strict } = settings
+  const doubt: Doubt = (message) => {
+    if (strict) throw cannotUse(`${address} ${message}`)
+    user?.warn({ store: address, prefix }, `${address} ${message}`)
+  }
   await checkVersion(connection, address)
   await checkPermissions(connection, settings, names)
-  await checkMemory(connection, address)
+  await checkDurability(connection, doubt)
   await claim(connection, settings, names)
+  if (user !== undefined) await checkSettings(shared, user, doubt, prefix)
+}
+
+/** Nodes with other options forget what this one still counts on, or the other way round. */
+async function checkSettings(shared: SharedSettings, user: StoreUser, doubt: Doubt, prefix: string): Promise<void> {
+  const difference = await shared.propose(user.settings)
+  if (difference !== '') {
+    doubt(`has other nodes with the prefix "${prefix}" and ${difference}. Give all of them the same options, or another prefix.`)
+  }
+  shared.keep()
 }
 
 async function checkVersion(connection: Connection, address: string): Promise<void> {
@@ -70,26 +93,33 @@ async function checkVersion(connection: Connection, address: string): Promise<vo
 }
 
 async function checkPermissions(connection: Connection, { address, prefix }: RedisSettings, names: Names): Promise<void> {
-  const [row, snapshot, log] = names.context('permissions')
-  const denied = await connection.run(permissionScript, [row, log, snapshot, names.index[0]], [names.channel('permissions')])
-  const commands = denied as string[]
-  if (commands.length === 0) return
-  throw cannotUse(denial(address, prefix, commands.join(', ')))
+  const denied = (await connection.run(permissionScript, [], neededCommands(names))) as string[]
+  if (denied.length > 0) throw cannotUse(denial(address, prefix, [...new Set(denied)].join(', ')))
 }
 
-/** A Redis that may drop any key when it is full would lose contexts without a word. */
-async function checkMemory(connection: Connection, address: string): Promise<void> {
-  const info = await connection
-    .send((client) => client.info('memory'))
-    .catch((error: unknown) => {
-      if (reasonOf(error) === 'NOPERM') return ''
-      throw error
-    })
-  const policy = /^maxmemory_policy:(allkeys-\S+)/m.exec(info)?.[1]
-  if (policy === undefined || /^maxmemory:0\s*$/m.test(info)) return
-  throw cannotUse(
-    `${address} drops any keys when it is full (maxmemory-policy ${policy}), and contexts with them. Set the policy to noeviction.`,
-  )
+/** A Redis that may drop keys when it is full, or that keeps nothing on disk, loses contexts without a word. */
+async function checkDurability(connection: Connection, doubt: Doubt): Promise<void> {
+  const info = String(await connection.send((client) => client.call('INFO', 'memory', 'persistence')))
+  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? 'noeviction'
+  if (policy !== 'noeviction' && !/^maxmemory:0\s*$/m.test(info)) {
+    const what = policy.startsWith('allkeys') ? 'contexts' : 'locks and records of deleted contexts'
+    doubt(`drops keys when it is full, and ${what} with them (maxmemory-policy ${policy}). Set the policy to noeviction.`)
+  }
+  if (/^aof_enabled:1/m.test(info)) return
+  const saves = await savePoints(connection)
+  if (saves === '') doubt('keeps nothing on disk: when it ends, all contexts are gone. Set appendonly to yes.')
+  if (saves === null) doubt('has no append-only file: when it crashes, commits or all contexts are gone. Set appendonly to yes.')
+}
+
+/** When it writes its data to disk, as the setting says; '' is never, and null: one may not ask. */
+async function savePoints(connection: Connection): Promise<string | null> {
+  try {
+    const found = await connection.send((client) => client.config('GET', 'save'))
+    return String((found as readonly unknown[])[1] ?? '')
+  } catch (error) {
+    if (reasonOf(error) === 'NOPERM' || reasonOf(error) === 'ERR') return null
+    throw error
+  }
 }
 
 async function claim(connection: Connection, { address, prefix }: RedisSettings, names: Names): Promise<void> {
@@ -120,7 +150,13 @@ const reasons: Readonly<Record<string, string>> = {
   NOREPLICAS: 'takes no writes because too few replicas are connected.',
   BUSY: 'is busy with a long script. Wait, or end it with SCRIPT KILL.',
   ENOTFOUND: 'cannot be found: there is no host of that name (ENOTFOUND).',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'has a certificate for another host. Name the host as its certificate does.',
+  CERT_HAS_EXPIRED: 'has a certificate that has expired.',
+  EPROTO: 'does not speak TLS there. Check its port, or use redis:// instead of rediss://.',
 }
+/** The certificate was made by nobody that this machine trusts. */
+const untrusted =
+  /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT(_LOCALLY)?)|CERT_UNTRUSTED)$/
 
 /** What `open()` tells of a Redis that cannot be used: one line, without password. */
 export function cannotOpen({ address, prefix }: RedisSettings, error: unknown): ContextdError {
@@ -128,6 +164,11 @@ export function cannotOpen({ address, prefix }: RedisSettings, error: unknown): 
   const reason = reasonOf(error)
   if (reason === 'NOPERM') return cannotUse(denial(address, prefix, 'what is needed'))
   if (reason in reasons) return cannotUse(`${address} ${reasons[reason]}`)
+  if (untrusted.test(reason)) {
+    return cannotUse(
+      `${address} has a certificate that is not trusted (${reason}). Give its authority: redisOptions.tls.ca, or NODE_EXTRA_CA_CERTS.`,
+    )
+  }
   const code = /^E[A-Z]{3,}$|^[A-Z_]+$/.test(reason) ? ` (${reason})` : ''
   return cannotUse(`${address} cannot be reached${code}. Check that it is running, and its address.`)
 }

@@ -6,9 +6,15 @@ export interface RedisBackendOptions {
   readonly url?: string
   /** Start of every key and channel: installations with different ones share a Redis. Default `contextd`. */
   readonly prefix?: string
-  /** Handed to ioredis (Sentinel, TLS, time-outs). */
+  /** Handed to ioredis (Sentinel, TLS, time-outs): `{ tls: { ca } }` for a certificate authority of one's own. */
   readonly redisOptions?: { readonly [option: string]: unknown }
+  /**
+   * Whether a Redis that may lose contexts (it evicts keys, or keeps nothing on disk), or whose other nodes have other options, is refused by `open()`.
+   * Default false: it is a warning to the logger.
+   */
+  readonly strict?: boolean
 }
+const optionNames: ReadonlySet<string> = new Set<keyof RedisBackendOptions>(['url', 'prefix', 'redisOptions', 'strict'])
 
 /** Options, checked. */
 export interface RedisSettings {
@@ -18,6 +24,7 @@ export interface RedisSettings {
   /** Where Redis is, for messages to whoever runs the process: without user and password. */
   readonly address: string
   readonly connection: RedisOptions
+  readonly strict: boolean
 }
 
 const form = 'redis://[user:password@]host[:port][/database], or rediss:// for TLS'
@@ -30,13 +37,22 @@ const prefixPattern = /^[A-Za-z0-9][A-Za-z0-9._:\-@+~/]*$/
  */
 export function checkOptions(given: string | RedisBackendOptions | undefined): RedisSettings {
   const options = typeof given === 'string' ? { url: given } : (given ?? {})
-  const { url = 'redis://localhost:6379/0', prefix = 'contextd', redisOptions = {} } = options
-  if (typeof prefix !== 'string' || !prefixPattern.test(prefix)) {
-    throw new TypeError('The prefix of Redis keys is made of A-Z a-z 0-9 . _ : - @ + ~ /, and begins with a letter or a digit.')
+  for (const name of Object.keys(options)) {
+    if (!optionNames.has(name)) throw new TypeError(`redisBackend has no option ${name}; it has ${[...optionNames].join(', ')}.`)
   }
+  const { url = 'redis://localhost:6379/0', prefix = 'contextd', redisOptions = {}, strict = false } = options
+  checkPrefix(prefix)
+  if (typeof strict !== 'boolean') throw new TypeError('strict is true or false.')
   const target = parseUrl(url)
   const connection: RedisOptions = { ...target, ...redisOptions, ...ours }
-  return { prefix, channelPrefix: connection.db ? `${prefix}#${connection.db}` : prefix, address: addressOf(connection), connection }
+  const channelPrefix = connection.db ? `${prefix}#${connection.db}` : prefix
+  return { prefix, channelPrefix, address: addressOf(connection), connection, strict }
+}
+
+/** @throws {TypeError} it cannot begin keys and channels */
+export function checkPrefix(prefix: unknown): void {
+  if (typeof prefix === 'string' && prefixPattern.test(prefix)) return
+  throw new TypeError('The prefix of Redis keys is made of A-Z a-z 0-9 . _ : - @ + ~ /, and begins with a letter or a digit.')
 }
 
 /**
