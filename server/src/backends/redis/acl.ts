@@ -1,0 +1,76 @@
+import type { Names } from './keys.ts'
+import { checkPrefix } from './options.ts'
+
+/** Commands on keys, each with arguments after the key that are enough to ask whether it is allowed. */
+const keyCommands: Readonly<Record<string, string>> = {
+  DEL: '',
+  EXISTS: '',
+  GET: '',
+  HDEL: 'f',
+  HEXISTS: 'f',
+  HGET: 'f',
+  HGETALL: '',
+  HKEYS: '',
+  HLEN: '',
+  HMGET: 'f',
+  HSET: 'f v',
+  LINDEX: '0',
+  LLEN: '',
+  LRANGE: '0 1',
+  LTRIM: '0 1',
+  PERSIST: '',
+  PEXPIRE: '1',
+  RPUSH: 'v',
+  SET: 'v',
+  STRLEN: '',
+  TYPE: '',
+  ZADD: '0 m',
+  ZCARD: '',
+  ZRANGE: '- + BYLEX',
+  ZRANGEBYSCORE: '0 1',
+  ZREM: 'm',
+  ZSCORE: 'm',
+}
+
+/** Commands on channels, as {@link keyCommands}. */
+const channelCommands: Readonly<Record<string, string>> = { SPUBLISH: 'm', SSUBSCRIBE: '', SUNSUBSCRIBE: '' }
+
+/** Commands on neither. */
+const otherCommands = ['EVAL 0 0', 'EVALSHA 0 0', 'INFO', 'PUBSUB SHARDNUMSUB', 'SELECT 0', 'TIME'] as const
+
+/** What a client says of itself: it does without where it may not. */
+const politeCommands = ['client|setname', 'client|setinfo'] as const
+
+/**
+ * The ACL rules of a Redis user who may do what contextd does with one prefix, and nothing else:
+ *
+ *     await admin.call('ACL', 'SETUSER', 'contextd', 'on', '>password', ...redisAclRules('contextd').split(' '))
+ *
+ * @param prefix as given to `redisBackend`; default `contextd`
+ * @throws {TypeError} the prefix is malformed
+ */
+export function redisAclRules(prefix = 'contextd'): string {
+  checkPrefix(prefix)
+  const commands = [...Object.keys(keyCommands), ...Object.keys(channelCommands), ...otherCommands.map(aclName)].map((name) =>
+    name.toLowerCase(),
+  )
+  const allowed = [...commands, ...politeCommands].toSorted().map((name) => `+${name}`)
+  return `resetkeys ~${prefix}:* resetchannels &${prefix}#* -@all ${allowed.join(' ')}`
+}
+
+const aclName = (command: string): string => command.replace(/ 0 0$| 0$/, '').replace(' ', '|')
+
+/** All commands that are needed, each with arguments, as words with blanks in between. */
+export function neededCommands(names: Names): string[] {
+  const [row] = names.context('permissions')
+  const [index] = names.index
+  const channel = names.channel('permissions')
+  const on = (what: string, [name, rest]: [string, string]): string => `${name} ${what} ${rest}`.trim()
+  const keys = Object.entries(keyCommands)
+  return [
+    ...keys.map((command) => on(row, command)),
+    ...keys.filter(([name]) => name.startsWith('Z')).map((command) => on(index, command)),
+    ...Object.entries(channelCommands).map((command) => on(channel, command)),
+    ...otherCommands,
+  ]
+}
