@@ -11,6 +11,7 @@ import type {
   ListedContext,
   LogEntry,
   StorePublishing,
+  StoreUser,
   StoredContext,
   SyncQuery,
   SyncResult,
@@ -29,9 +30,11 @@ import type { RedisBackendOptions, RedisSettings } from './options.ts'
 import { frameOf, publicationOf } from './publication.ts'
 import { loadScript, logScript } from './read-scripts.ts'
 import { decodeLoad, decodeLog, decodeSync, headOf } from './replies.ts'
+import { SharedSettings } from './shared-settings.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { syncArguments, syncScript } from './sync-script.ts'
 
+export { redisAclRules } from './acl.ts'
 export type { RedisBackendOptions } from './options.ts'
 
 /**
@@ -52,6 +55,7 @@ export class RedisBackend implements ContextBackend {
   readonly #connection: Connection
   readonly #subscriptions: Subscriptions
   readonly #index: ContextIndex
+  readonly #shared: SharedSettings
   #opening: Promise<void> | null = null
   #open = false
   #closed = false
@@ -62,6 +66,7 @@ export class RedisBackend implements ContextBackend {
     const connection = new Connection(settings.connection)
     this.#connection = connection
     this.#index = new ContextIndex(connection, this.#names)
+    this.#shared = new SharedSettings(connection, this.#names.settings)
     this.#subscriptions = new Subscriptions(
       new Connection(settings.connection),
       (channel, message) => connection.send((client) => client.spublish(channel, message)),
@@ -75,9 +80,9 @@ export class RedisBackend implements ContextBackend {
     return this.#subscriptions.ignored
   }
 
-  async open(): Promise<void> {
+  async open(user?: StoreUser): Promise<void> {
     if (this.#closed) throw closed()
-    this.#opening ??= this.#connect().catch((error: unknown) => {
+    this.#opening ??= this.#connect(user).catch((error: unknown) => {
       this.#opening = null
       throw error
     })
@@ -127,12 +132,13 @@ export class RedisBackend implements ContextBackend {
     // Why it could not be opened was told to who opened it.
     await this.#opening?.catch(() => {})
     await this.#subscriptions.close()
+    await this.#shared.leave()
     await this.#connection.close()
   }
 
-  async #connect(): Promise<void> {
+  async #connect(user: StoreUser | undefined): Promise<void> {
     try {
-      await this.#connection.open(() => checkServer(this.#connection, this.#settings, this.#names))
+      await this.#connection.open(() => checkServer(this.#connection, this.#settings, this.#names, this.#shared, user))
     } catch (error) {
       throw cannotOpen(this.#settings, error)
     }
