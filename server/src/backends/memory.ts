@@ -3,10 +3,19 @@ import type {
   CommitBatch,
   CommitResult,
   ContextBackend,
+  ContextDump,
+  HeldLock,
   ListQuery,
   ListedContext,
+  LockRequest,
+  LockResult,
   LogEntry,
+  PrunableQuery,
+  PruneBatch,
   Publishing,
+  RestoreBatch,
+  RestoreResult,
+  StaleContext,
   StoredContext,
   SyncQuery,
   SyncResult,
@@ -58,6 +67,42 @@ export class MemoryBackend implements ContextBackend {
 
   async list(query: ListQuery): Promise<readonly ListedContext[]> {
     return this.#store.list(query)
+  }
+
+  async lock(request: LockRequest): Promise<LockResult> {
+    return this.#store.lock(request)
+  }
+
+  async unlock(contextId: string, key: string, hold: string, now: number): Promise<boolean> {
+    return this.#store.unlock(contextId, key, hold, now)
+  }
+
+  async locks(contextId: string, now: number): Promise<readonly HeldLock[]> {
+    return this.#store.locks(contextId, now)
+  }
+
+  async dump(contextId: string): Promise<ContextDump | null> {
+    return this.#store.dump(contextId)
+  }
+
+  async restore(batch: RestoreBatch): Promise<RestoreResult> {
+    return this.#store.restore(batch)
+  }
+
+  async touch(contextIds: readonly string[], now: number): Promise<void> {
+    this.#store.touch(contextIds, now)
+  }
+
+  async stale(before: number, limit: number): Promise<readonly StaleContext[]> {
+    return this.#store.stale(before, limit)
+  }
+
+  async prunable(query: PrunableQuery): Promise<readonly string[]> {
+    return this.#store.prunable(query)
+  }
+
+  async prune(batch: PruneBatch): Promise<number | null> {
+    return this.#store.prune(batch)
   }
 
   async close(): Promise<void> {}

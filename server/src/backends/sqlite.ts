@@ -1,26 +1,44 @@
 import { resolve } from 'node:path'
 import { ContextdError } from '@contextd/protocol'
 import type { Head } from '@contextd/protocol'
-import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite'
+import type { DatabaseSyncInstance } from '@photostructure/sqlite'
 import type {
   CommitBatch,
   CommitResult,
   ContextBackend,
+  ContextDump,
+  HeldLock,
   ListQuery,
   ListedContext,
+  LockRequest,
+  LockResult,
   LogEntry,
+  PrunableQuery,
+  PruneBatch,
   Publishing,
+  RestoreBatch,
+  RestoreResult,
+  StaleContext,
   StoredContext,
   SyncQuery,
   SyncResult,
 } from './backend.ts'
-import { checkBatch, checkList, checkSync, checkText, checkWhole } from './sqlite/check-values.ts'
+import { ChangePoll } from './sqlite/change-poll.ts'
+import {
+  checkBatch,
+  checkList,
+  checkLock,
+  checkPrunable,
+  checkPrune,
+  checkRestore,
+  checkSync,
+  checkText,
+  checkWhole,
+} from './sqlite/check-values.ts'
 import { openFile } from './sqlite/file.ts'
 import { GroupCommit } from './sqlite/group-commit.ts'
 import { SqliteStore } from './sqlite/sqlite-store.ts'
 
-/** How often other processes' writes are looked for, ms. */
-const pollEveryMs = 250
 /** When a process first looks for absent contexts that it may forget, and how often from then on, ms. */
 const forgetAfterMs = 60_000
 const forgetEveryMs = 3_600_000
@@ -48,21 +66,18 @@ interface Opened {
   readonly database: DatabaseSyncInstance
   readonly store: SqliteStore
   readonly transactions: GroupCommit
-  readonly dataVersion: StatementSyncInstance
 }
 
 /** An SQLite file behind the interface of a backend. */
 export class SqliteBackend implements ContextBackend {
   readonly name = 'sqlite'
-  readonly publishing: Publishing = { type: 'poll', onChange: (changed) => this.#onChange(changed) }
+  readonly publishing: Publishing = { type: 'poll', onChange: (changed) => this.#poll.onChange(changed) }
   readonly #file: string
   readonly #settings: SqliteSettings
-  readonly #listeners = new Set<() => void>()
+  readonly #poll = new ChangePoll()
   #opening: Promise<void> | null = null
   #opened: Opened | null = null
   #closed = false
-  #poll: NodeJS.Timeout | null = null
-  #seenVersion: unknown
   #forgetAt = performance.now() + forgetAfterMs
 
   constructor(file: unknown, settings: Partial<SqliteSettings> = {}) {
@@ -89,7 +104,7 @@ export class SqliteBackend implements ContextBackend {
       const result = store.commit(batch)
       if (performance.now() >= this.#forgetAt) {
         this.#forgetAt = performance.now() + forgetEveryMs
-        store.expireRecords(batch.now, batch.sessionTtlMs)
+        store.upkeep.expireRecords(batch.now, batch.sessionTtlMs)
       }
       return result
     })
@@ -128,15 +143,73 @@ export class SqliteBackend implements ContextBackend {
     return transactions.read(() => store.list(query))
   }
 
+  async lock(request: LockRequest): Promise<LockResult> {
+    const { store, transactions } = this.#use()
+    checkLock(request)
+    return transactions.write(() => store.locks.lock(request))
+  }
+
+  async unlock(contextId: string, key: string, hold: string, now: number): Promise<boolean> {
+    const { store, transactions } = this.#use()
+    checkText(contextId, 'contextId')
+    checkText(key, 'key')
+    return transactions.write(() => store.locks.unlock(contextId, key, hold, now))
+  }
+
+  async locks(contextId: string, now: number): Promise<readonly HeldLock[]> {
+    const { store, transactions } = this.#use()
+    checkText(contextId, 'contextId')
+    checkWhole(now, 'now')
+    return transactions.read(() => store.locks.locks(contextId, now))
+  }
+
+  async dump(contextId: string): Promise<ContextDump | null> {
+    const { store, transactions } = this.#use()
+    checkText(contextId, 'contextId')
+    return transactions.read(() => store.dump(contextId))
+  }
+
+  async restore(batch: RestoreBatch): Promise<RestoreResult> {
+    const { store, transactions } = this.#use()
+    checkRestore(batch)
+    return transactions.write(() => store.restore(batch))
+  }
+
+  async touch(contextIds: readonly string[], now: number): Promise<void> {
+    const { store, transactions } = this.#use()
+    for (const contextId of contextIds) checkText(contextId, 'contextId')
+    checkWhole(now, 'now')
+    return transactions.write(() => store.upkeep.touch(contextIds, now))
+  }
+
+  async stale(before: number, limit: number): Promise<readonly StaleContext[]> {
+    const { store, transactions } = this.#use()
+    checkWhole(before, 'before')
+    checkWhole(limit, 'limit')
+    return transactions.read(() => store.upkeep.stale(before, limit))
+  }
+
+  async prunable(query: PrunableQuery): Promise<readonly string[]> {
+    const { store, transactions } = this.#use()
+    checkPrunable(query)
+    return transactions.read(() => store.upkeep.prunable(query))
+  }
+
+  async prune(batch: PruneBatch): Promise<number | null> {
+    const { store, transactions } = this.#use()
+    checkPrune(batch)
+    return transactions.write(() => store.upkeep.prune(batch))
+  }
+
   /** Removes records past their time, and forgets absent contexts: see `StoreModel.expireRecords`. */
   async expireRecords(now: number, sessionTtlMs: number): Promise<number> {
     const { store, transactions } = this.#use()
-    return transactions.write(() => store.expireRecords(now, sessionTtlMs))
+    return transactions.write(() => store.upkeep.expireRecords(now, sessionTtlMs))
   }
 
   async close(): Promise<void> {
     this.#closed = true
-    this.#stopPolling()
+    this.#poll.close()
     // Why it could not be opened was told to who opened it.
     await this.#opening?.catch(() => {})
     const opened = this.#opened
@@ -156,54 +229,14 @@ export class SqliteBackend implements ContextBackend {
       database,
       store: new SqliteStore(database),
       transactions: new GroupCommit(database, patienceMs),
-      dataVersion: database.prepare('PRAGMA data_version'),
     }
-    this.#startPolling()
+    this.#poll.begin(database)
   }
 
   #use(): Opened {
     if (this.#closed) throw closed()
     if (this.#opened === null) throw new ContextdError('backend_unavailable', 'The store is not open yet. Call open() first.')
     return this.#opened
-  }
-
-  #onChange(changed: () => void): () => void {
-    // Of its own, so that one function may listen twice.
-    const listener = (): void => changed()
-    this.#listeners.add(listener)
-    this.#startPolling()
-    return () => {
-      this.#listeners.delete(listener)
-      if (this.#listeners.size === 0) this.#stopPolling()
-    }
-  }
-
-  #startPolling(): void {
-    if (this.#poll !== null || this.#opened === null || this.#listeners.size === 0) return
-    this.#seenVersion = this.#readVersion(this.#opened)
-    this.#poll = setInterval(() => this.#look(), pollEveryMs).unref()
-  }
-
-  #stopPolling(): void {
-    if (this.#poll !== null) clearInterval(this.#poll)
-    this.#poll = null
-  }
-
-  #look(): void {
-    if (this.#opened === null) return
-    const version = this.#readVersion(this.#opened)
-    if (version === this.#seenVersion && version !== null) return
-    this.#seenVersion = version
-    for (const listener of this.#listeners) listener()
-  }
-
-  /** Changes when another connection has written; null: it cannot be read, and whoever is told finds out why by reading. */
-  #readVersion({ dataVersion }: Opened): unknown {
-    try {
-      return (dataVersion.get() as { data_version: number }).data_version
-    } catch {
-      return null
-    }
   }
 }
 

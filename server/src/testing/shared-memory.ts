@@ -1,4 +1,4 @@
-import type { CommitBatch, CommitResult, ContextBackend, Publishing } from '../backends/backend.ts'
+import type { CommitBatch, CommitResult, ContextBackend, Publishing, RestoreBatch, RestoreResult } from '../backends/backend.ts'
 import { MemoryBackend } from '../backends/memory.ts'
 import { StoreModel } from '../backends/store-model.ts'
 
@@ -7,7 +7,7 @@ import { StoreModel } from '../backends/store-model.ts'
  * another has written.
  */
 export class SharedMemory {
-  /** The store itself, to look into it, or to roll a context back by `dump` and `restore`. */
+  /** The store itself, to look into it, or to roll a context back by `copy` and `putBack`. */
   readonly store = new StoreModel()
   readonly #listeners = new Set<{ readonly handle: ContextBackend; readonly changed: () => void }>()
 
@@ -43,6 +43,12 @@ class SharedHandle extends MemoryBackend {
   override async commit(batch: CommitBatch): Promise<CommitResult> {
     const result = await super.commit(batch)
     if (result.type === 'committed') this.#shared.tell(this)
+    return result
+  }
+
+  override async restore(batch: RestoreBatch): Promise<RestoreResult> {
+    const result = await super.restore(batch)
+    if (result.type === 'restored') this.#shared.tell(this)
     return result
   }
 }

@@ -11,10 +11,13 @@ const oldestSqlite = [3, 51, 3]
 const schema = `
 CREATE TABLE contextd (schema INTEGER NOT NULL) STRICT;
 INSERT INTO contextd VALUES (${schemaVersion});
--- One row for each context that has a row or records; version NULL: records only, 0: absent.
+-- One row for each context that has a row, records or locks; version NULL: no row, 0: absent.
 CREATE TABLE contexts (
   number INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
+  -- Highest token of a lock; 0: none yet.
+  last_token INTEGER NOT NULL DEFAULT 0,
+  touched_at INTEGER NOT NULL DEFAULT 0,
   incarnation TEXT,
   version INTEGER,
   revision TEXT,
@@ -25,9 +28,16 @@ CREATE TABLE contexts (
   snapshot_size INTEGER,
   first_version INTEGER,
   log_size INTEGER,
-  since_snapshot_size INTEGER
+  since_snapshot_size INTEGER,
+  schema INTEGER,
+  restored INTEGER,
+  -- committed_at of the first entry of the log; NULL: it is empty.
+  oldest_at INTEGER
 ) STRICT;
 CREATE INDEX contexts_absent ON contexts (updated_at) WHERE version IS NULL OR version = 0;
+CREATE INDEX contexts_by_use ON contexts (max(updated_at, touched_at), id) WHERE version > 0;
+CREATE INDEX contexts_by_log_age ON contexts (oldest_at) WHERE version > 0 AND oldest_at IS NOT NULL;
+CREATE INDEX contexts_by_log_length ON contexts (version - first_version) WHERE version > 0;
 CREATE TABLE snapshots (context INTEGER PRIMARY KEY, state TEXT NOT NULL) STRICT;
 CREATE TABLE log (
   context INTEGER NOT NULL,
@@ -49,6 +59,16 @@ CREATE TABLE records (
   PRIMARY KEY (context, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX records_by_use ON records (context, used_at, key);
+CREATE TABLE locks (
+  context INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  hold TEXT NOT NULL,
+  token INTEGER NOT NULL,
+  holder TEXT NOT NULL,
+  since INTEGER NOT NULL,
+  until INTEGER NOT NULL,
+  PRIMARY KEY (context, key)
+) STRICT, WITHOUT ROWID;
 `
 
 /**

@@ -1,7 +1,7 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite'
 import { recordsPrunedPerStep } from '../../commit-step.ts'
 
-/** A context's row as SQLite keeps it; version NULL: it has records only. */
+/** A context's row as SQLite keeps it; version NULL: it has none. */
 export interface ContextColumns {
   readonly number: number
   readonly incarnation: string
@@ -15,6 +15,9 @@ export interface ContextColumns {
   readonly first_version: number
   readonly log_size: number
   readonly since_snapshot_size: number
+  readonly schema: number
+  readonly restored: number
+  readonly oldest_at: number | null
 }
 /** An entry of the log as SQLite keeps it. */
 export interface LogColumns {
@@ -26,14 +29,25 @@ export interface LogColumns {
 }
 /** A stream's record as SQLite keeps it. */
 export interface RecordColumns {
+  readonly key: string
   readonly epoch: number
   readonly last: number
   readonly used_at: number
   readonly verdicts: string
 }
 
+/** A lock as SQLite keeps it. */
+export interface LockColumns {
+  readonly key: string
+  readonly hold: string
+  readonly token: number
+  readonly holder: string
+  readonly since: number
+  readonly until: number
+}
+
 const columns = `incarnation, version, revision, created_at, updated_at, updated_by,
-  snapshot_version, snapshot_size, first_version, log_size, since_snapshot_size`
+  snapshot_version, snapshot_size, first_version, log_size, since_snapshot_size, schema, restored, oldest_at`
 const absent = '(version IS NULL OR version = 0)'
 const listed = (order: 'ASC' | 'DESC'): string => `SELECT id, version, revision, created_at, updated_at FROM contexts
   WHERE version > 0 AND id >= ? AND id < ? AND updated_at >= ? ORDER BY id ${order} LIMIT ? OFFSET ?`
@@ -42,22 +56,40 @@ const sql = {
   context: `SELECT number, ${columns} FROM contexts WHERE id = ?`,
   head: 'SELECT incarnation, version, revision FROM contexts WHERE id = ?',
   addContext: 'INSERT INTO contexts (id) VALUES (?)',
-  setRow: `UPDATE contexts SET (${columns}) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE number = ?`,
+  setRow: `UPDATE contexts SET (${columns}) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE number = ?`,
   snapshot: 'SELECT state FROM snapshots WHERE context = ?',
   setSnapshot: 'INSERT INTO snapshots VALUES (?, ?) ON CONFLICT (context) DO UPDATE SET state = excluded.state',
   removeSnapshot: 'DELETE FROM snapshots WHERE context = ?',
   log: 'SELECT version, committed_at, revision, base_revision, entry FROM log WHERE context = ? AND version > ? ORDER BY version',
   addEntry: 'INSERT INTO log (context, version, committed_at, size, revision, base_revision, entry) VALUES (?, ?, ?, ?, ?, ?, ?)',
-  oldest: 'SELECT committed_at AS committedAt, size FROM log WHERE context = ? ORDER BY version LIMIT ?',
+  oldest: 'SELECT committed_at AS committedAt, size FROM log WHERE context = ? ORDER BY version',
   trim: 'DELETE FROM log WHERE context = ? AND version < ?',
-  record: 'SELECT epoch, last, used_at, verdicts FROM records WHERE context = ? AND key = ?',
+  record: 'SELECT key, epoch, last, used_at, verdicts FROM records WHERE context = ? AND key = ?',
   setRecord: `INSERT INTO records (context, key, epoch, last, used_at, verdicts) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (context, key) DO UPDATE SET (epoch, last, used_at, verdicts) = (excluded.epoch, excluded.last, excluded.used_at, excluded.verdicts)`,
-  prune: `DELETE FROM records WHERE context = ?1 AND key IN
+  records: 'SELECT key, epoch, last, used_at, verdicts FROM records WHERE context = ? ORDER BY key',
+  addRecord: 'INSERT INTO records (context, key, epoch, last, used_at, verdicts) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+  pruneRecords: `DELETE FROM records WHERE context = ?1 AND key IN
     (SELECT key FROM records WHERE context = ?1 AND used_at < ?2 ORDER BY used_at, key LIMIT ${recordsPrunedPerStep})`,
   expireRecords:
     'DELETE FROM records WHERE (context, key) IN (SELECT context, key FROM records INDEXED BY records_by_use WHERE used_at < ?)',
-  forget: `DELETE FROM contexts WHERE ${absent} AND ifnull(updated_at, 0) < ? AND NOT EXISTS (SELECT 1 FROM records WHERE context = number)`,
+  expireLocks: 'DELETE FROM locks WHERE until <= ?',
+  forget: `DELETE FROM contexts WHERE ${absent} AND max(ifnull(updated_at, 0), last_token) < ?
+    AND NOT EXISTS (SELECT 1 FROM records WHERE context = number) AND NOT EXISTS (SELECT 1 FROM locks WHERE context = number)`,
+  lock: 'SELECT key, hold, token, holder, since, until FROM locks WHERE context = ? AND key = ?',
+  locks: 'SELECT key, hold, token, holder, since, until FROM locks WHERE context = ? AND until > ? ORDER BY key',
+  setLock: `INSERT INTO locks (context, key, hold, token, holder, since, until) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (context, key)
+    DO UPDATE SET (hold, token, holder, since, until) = (excluded.hold, excluded.token, excluded.holder, excluded.since, excluded.until)`,
+  dropLocks: 'DELETE FROM locks WHERE context = ? AND until < ?',
+  removeLock: 'DELETE FROM locks WHERE context = ? AND key = ?',
+  lastToken: 'SELECT last_token FROM contexts WHERE number = ?',
+  setLastToken: 'UPDATE contexts SET last_token = ? WHERE number = ?',
+  touch: 'UPDATE contexts SET touched_at = ?2 WHERE id = ?1 AND version > 0 AND touched_at < ?2',
+  stale: `SELECT id, incarnation, version, revision, version - first_version + 1 AS logged FROM contexts
+    WHERE version > 0 AND max(updated_at, touched_at) < ? ORDER BY max(updated_at, touched_at), id LIMIT ?`,
+  oldLogs: 'SELECT id FROM contexts WHERE version > 0 AND oldest_at < ? LIMIT ?',
+  longLogs: `SELECT id FROM contexts WHERE version > 0 AND version - first_version >= ?1
+    AND (oldest_at IS NULL OR oldest_at >= ?2) LIMIT ?3`,
   listAscending: listed('ASC'),
   listDescending: listed('DESC'),
 } as const

@@ -6,6 +6,7 @@ import type {
   CommitBatch,
   CommitResult,
   ContextBackend,
+  LockDemand,
   LogEntry,
   Retention,
   StreamPosition,
@@ -60,6 +61,8 @@ export interface MemberSpec {
   readonly stream?: Partial<StreamPosition>
   /** Default: it is applied. */
   readonly verdict?: 'applied' | 'nothing' | 'refused'
+  /** What it demands of locks; default nothing. */
+  readonly locks?: readonly LockDemand[]
 }
 /** A batch to be made. */
 export interface BatchSpec {
@@ -77,6 +80,8 @@ export interface BatchSpec {
   readonly pad?: number
   readonly statePad?: number
   readonly message?: string
+  /** Version of the definition; default 0. */
+  readonly schema?: number
 }
 
 let made = 0
@@ -102,14 +107,14 @@ export function batchOf(spec: BatchSpec = {}): CommitBatch {
   const incarnation = base.version === 0 ? `i-${token}` : base.incarnation
   const entries: LogEntry[] = []
   let head = base
-  const members = (spec.members ?? [{}]).map(({ stream, verdict = 'applied' }) => {
+  const members = (spec.members ?? [{}]).map(({ stream, verdict = 'applied', locks = [] }) => {
     const position = stream ? at(stream.seq ?? 1, stream) : null
-    if (verdict !== 'applied') return { stream: position, verdict: verdict === 'nothing' ? nothing(head) : refused }
+    if (verdict !== 'applied') return { stream: position, verdict: verdict === 'nothing' ? nothing(head) : refused, locks }
     const revision = revisionOf(token, entries.length)
     const next: Head = remove ? { incarnation: '', version: 0, revision } : { incarnation, version: head.version + 1, revision }
     if (!remove) entries.push(entryOf(next, head, now, position?.seq ?? 0, pad))
     head = next
-    return { stream: position, verdict: appliedAt(head) }
+    return { stream: position, verdict: appliedAt(head), locks }
   })
   const created = base.version === 0 && entries.length > 0
   return {
@@ -122,6 +127,7 @@ export function batchOf(spec: BatchSpec = {}): CommitBatch {
     entries,
     snapshot: created || spec.snapshot ? stateAt(head.version, statePad) : null,
     updatedBy: author,
+    schema: spec.schema ?? 0,
     remove,
     retention: { ...keepAll, ...spec.retention },
     message: spec.message ?? null,
