@@ -293,3 +293,70 @@ test('a snapshot is written on creation, and then when the log has grown as larg
   expect(written.length).toBeGreaterThan(5)
   expect(written.length).toBeLessThan(20)
 })
+
+const lockOf = (store: StoreModel, hold: string, more: { ttlMs?: number; at?: number } = {}) =>
+  store.lock({ contextId: 'c', key: 'k', hold, holder: serverAuthor, ttlMs: more.ttlMs ?? 1_000, extend: false, now: more.at ?? now })
+const tokenOf = (result: ReturnType<typeof lockOf>): number => (result.type === 'held' ? result.lock.token : 0)
+
+test('P6: a member whose lock is lost is refused, and recorded so; the others go on', () => {
+  const [queue, store] = [queueOf(), new StoreModel()]
+  const token = tokenOf(lockOf(store, 'one'))
+  queue.enqueue(numbered('a', 1, { locks: [{ key: 'k', token }] }))
+  queue.enqueue(numbered('b', 1, { locks: [{ key: 'k', token: token - 1 }] }))
+  queue.enqueue(numbered('c', 1, { locks: [{ key: 'k', token: null }] }))
+  queue.enqueue(increment('free', { locks: [{ key: 'other', token: null }] }))
+  expect(told(run(queue, store))).toEqual([
+    ['a 1', 'applied'],
+    ['b 1', 'refused'],
+    ['c 1', 'refused'],
+    ['free', 'applied'],
+  ])
+  for (const key of ['b', 'c'])
+    expect(store.copy('c').records.get(key)?.verdicts).toEqual([[1, expect.objectContaining({ type: 'refused', code: 'locked' })]])
+  expect(stateOf(store)).toEqual({ n: 2 })
+})
+
+test('P6: a lock whose lease is over is lost, whoever asks', () => {
+  const [queue, store] = [queueOf(), new StoreModel()]
+  const token = tokenOf(lockOf(store, 'one', { ttlMs: 1_000, at: now - 1_000 }))
+  queue.enqueue(increment('late', { locks: [{ key: 'k', token }] }))
+  expect(told(run(queue, store))).toEqual([['late', 'refused']])
+  expect(tokenOf(lockOf(store, 'two'))).toBeGreaterThan(token)
+})
+
+test('P6: a repeat gets its verdict, though its lock was given back since', () => {
+  const [queue, store] = [queueOf(), new StoreModel()]
+  const token = tokenOf(lockOf(store, 'one'))
+  const commit = (): Submission<string> => numbered('a', 1, { locks: [{ key: 'k', token }] })
+  queue.enqueue(commit())
+  run(queue, store)
+  store.unlock('c', 'k', 'one', now)
+  queue.enqueue(commit())
+  expect(told(run(queue, store))).toEqual([['a 1', 'applied']])
+})
+
+test('P7: a batch of unknown outcome that was stored counts as applied, though its lock was given back since', () => {
+  const [queue, store] = [queueOf(), new StoreModel()]
+  const token = tokenOf(lockOf(store, 'one'))
+  queue.enqueue(increment('server', { locks: [{ key: 'k', token }] }))
+  const batch = begin(queue, store)
+  store.commit(batch)
+  queue.unknownOutcome()
+  store.unlock('c', 'k', 'one', now)
+  expect(told([...queue.finish(store.commit(batch)), ...run(queue, store)])).toEqual([['server', 'applied']])
+  expect(stateOf(store)).toEqual({ n: 1 })
+})
+
+test('a refusal that comes up before a batch is sent takes its number, and the rest is decided again', () => {
+  const [queue, store] = [queueOf(), new StoreModel()]
+  queue.enqueue(numbered('a', 1))
+  queue.enqueue(numbered('b', 1))
+  begin(queue, store)
+  const [first] = queue.deciding
+  queue.refuse(new Map([[first!.submission, new ContextdError('forbidden', 'Not this one.')]]))
+  expect(told(run(queue, store))).toEqual([
+    ['a 1', 'refused'],
+    ['b 1', 'applied'],
+  ])
+  expect(stateOf(store)).toEqual({ n: 1 })
+})

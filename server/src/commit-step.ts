@@ -75,21 +75,28 @@ function withVerdict(record: StreamRecord, stream: StreamPosition, verdict: Verd
  */
 export function commitStep(view: StepView, batch: CommitBatch): StepOutcome {
   const records = new Map<string, StoredRecord>()
-  const answers: { member: number; answer: MemberAnswer }[] = []
-  batch.members.forEach(({ stream, verdict, locks }: BatchMember, member) => {
-    const record = stream === null ? null : (records.get(stream.key) ?? view.record(stream.key))
-    const answer = stream === null ? null : checkMember(stream, record, batch)
-    const unmet = answer === null ? locks?.find(({ key, token }) => view.lockToken(key) !== token) : undefined
-    if (answer !== null) answers.push({ member, answer })
-    else if (unmet) answers.push({ member, answer: { type: 'locked', key: unmet.key } })
-    // Numbers after one that is answered `locked` are none after a gap: it takes its own in the next attempt.
-    if (stream !== null && answer === null) records.set(stream.key, withVerdict(record ?? emptyRecord, stream, verdict, batch.now))
+  const answers: { member: number; answer: StreamAnswer }[] = []
+  batch.members.forEach(({ stream, verdict }: BatchMember, member) => {
+    if (stream === null) return
+    const record = records.get(stream.key) ?? view.record(stream.key)
+    const answer = checkMember(stream, record, batch)
+    if (answer) answers.push({ member, answer })
+    else records.set(stream.key, withVerdict(record ?? emptyRecord, stream, verdict, batch.now))
   })
   if (answers.length > 0) return { type: 'members', answers }
 
   const head: Head = view.row?.head ?? noHead
   if (!sameHead(head, batch.base)) return { type: 'conflict', head, missed: missedSince(view, head, batch.base) }
+  // Last: a batch that is sent again after it was stored must not be refused for a lock that was given back since.
+  const locked = batch.members.flatMap(({ locks }, member) => unmetLock(view, locks, member) ?? [])
+  if (locked.length > 0) return { type: 'members', answers: locked }
   return { type: 'committed', row: nextRow(view.row, batch), records }
+}
+
+/** The answer to a member whose locks are not as it demands; null: they are. */
+function unmetLock(view: StepView, locks: BatchMember['locks'], member: number): { member: number; answer: MemberAnswer } | null {
+  const unmet = locks?.find(({ key, token }) => view.lockToken(key) !== token)
+  return unmet ? { member, answer: { type: 'locked', key: unmet.key } } : null
 }
 
 /** What leads from a base to the head, if the log shows that the base is in its history. */

@@ -57,7 +57,7 @@ export interface BatchMember {
   /** Null: a commit of the server itself. */
   readonly stream: StreamPosition | null
   readonly verdict: Verdict
-  /** What must hold of locks in the step that writes it. */
+  /** What must hold of locks in the step that writes it; looked at when the head is the batch's base. */
   readonly locks?: readonly LockDemand[]
 }
 
