@@ -17,15 +17,17 @@ export function checkOptions(call: string, options: unknown, names: readonly str
 
 /** The conditions of a write, and on whose behalf it is. @throws {TypeError} one is malformed */
 export function checkWriteOptions({ ifVersion, ifRevision, user }: Omit<WriteOptions, 'initial'>): {
-  readonly conditions: Pick<WriteOptions, 'ifVersion' | 'ifRevision'>
+  /** Null: none. */
+  readonly conditions: Pick<WriteOptions, 'ifVersion' | 'ifRevision'> | null
   readonly user: User | null
 } {
   wholeOf('ifVersion', ifVersion, 0)
   if (ifRevision !== undefined && typeof ifRevision !== 'string')
     throw new TypeError('ifRevision must be the revision of a context, a string')
   if (user !== undefined) checkUser(user)
+  const conditional = ifVersion !== undefined || ifRevision !== undefined
   return {
-    conditions: { ...(ifVersion !== undefined && { ifVersion }), ...(ifRevision !== undefined && { ifRevision }) },
+    conditions: conditional ? { ...(ifVersion !== undefined && { ifVersion }), ...(ifRevision !== undefined && { ifRevision }) } : null,
     user: user ?? null,
   }
 }

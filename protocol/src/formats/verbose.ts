@@ -23,13 +23,20 @@ export const verbose: DeltaFormat<VerboseDelta> = (_delta, { before, after }) =>
 
 function compare(before: JsonObject, after: JsonObject): VerboseDelta {
   const delta: VerboseDelta = {}
-  for (const key of Object.keys(before)) {
-    if (!Object.hasOwn(after, key) && !isForbiddenKey(key)) delta[key] = { action: 'removed', oldValue: before[key]! }
+  const keys = Object.keys(after)
+  const old = Object.keys(before)
+  // Mostly the keys are the same, in the same order, and what is the same reference is no change.
+  const sameKeys = keys.length === old.length && keys.every((key, index) => key === old[index])
+  if (!sameKeys) {
+    for (const key of old) {
+      if (!Object.hasOwn(after, key) && !isForbiddenKey(key)) delta[key] = { action: 'removed', oldValue: before[key]! }
+    }
   }
-  for (const key of Object.keys(after)) {
-    if (isForbiddenKey(key)) continue
+  for (const key of keys) {
     const value = after[key]!
-    if (!Object.hasOwn(before, key)) delta[key] = added(value)
+    const has = sameKeys || Object.hasOwn(before, key)
+    if ((has && before[key] === value) || isForbiddenKey(key)) continue
+    if (!has) delta[key] = added(value)
     else if (!equal(before[key], value)) delta[key] = modified(before[key]!, value)
   }
   return delta
