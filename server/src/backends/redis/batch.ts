@@ -1,6 +1,6 @@
 import type { Verdict } from '@contextd/protocol'
 import { entriesTrimmed, isExpired, recordGraceMs, recordsPrunedPerStep } from '../../commit-step.ts'
-import type { CommitBatch, CommitResult, StreamAnswer, StreamPosition } from '../backend.ts'
+import type { CommitBatch, CommitResult, LockDemand, MemberAnswer, StreamAnswer, StreamPosition } from '../backend.ts'
 import { recordCutoff } from '../store-model.ts'
 import { decodeEntries, encodeEntry, headOf } from './replies.ts'
 import { decodeVerdict, encodeVerdict } from './verdict-text.ts'
@@ -23,6 +23,9 @@ export class ScriptBatch {
   readonly #batch: CommitBatch
   readonly #streams = new Map<string, Run[]>()
   readonly #runs: Run[] = []
+  /** What is demanded of locks, each once, and its place. */
+  readonly #demands: LockDemand[] = []
+  readonly #places = new Map<string, number>()
 
   /** @throws {TypeError} the batch is too long, or a revision or stream has white space */
   constructor(batch: CommitBatch) {
@@ -31,15 +34,16 @@ export class ScriptBatch {
       if (/\s/.test(baseRevision)) throw new TypeError('A revision has no white space.')
     }
     this.#batch = batch
-    batch.members.forEach(({ stream, verdict }, member) => {
+    batch.members.forEach(({ stream, verdict, locks = [] }, member) => {
       if (stream !== null) this.#add(stream, verdict, member)
+      for (const demand of locks) this.#demand(demand)
     })
     for (const runs of this.#streams.values()) this.#runs.push(...runs)
   }
 
   /** The script's ARGV; `message` is what it publishes. */
   arguments(channel: string, message: string): string[] {
-    const { base, head, now, sessionTtlMs, entries, snapshot, updatedBy, remove, retention } = this.#batch
+    const { base, head, now, sessionTtlMs, entries, snapshot, updatedBy, schema, remove, retention } = this.#batch
     const args = [
       String(now),
       String(sessionTtlMs + recordGraceMs),
@@ -65,7 +69,10 @@ export class ScriptBatch {
       message,
       String(entries.length),
       String(this.#streams.size),
+      String(schema),
+      String(this.#demands.length),
     ]
+    for (const { key, token } of this.#demands) args.push(key, tokenText(token))
     for (const entry of entries) args.push(encodeEntry(entry))
     args.push(...this.#streams.keys())
     for (const runs of this.#streams.values()) {
@@ -77,11 +84,16 @@ export class ScriptBatch {
     return args
   }
 
-  /** What the script's reply means. */
-  result(reply: unknown): CommitResult {
-    const [type] = reply as readonly string[]
-    if (type === 'committed') return { type }
-    if (type === 'streams') return { type, answers: this.#answers(reply as readonly string[]) }
+  /** What the script's reply means; `begun`: it has put the first entries into a log that was empty. */
+  result(reply: unknown): { readonly result: CommitResult; readonly begun: boolean } {
+    const [type, ...rest] = reply as readonly string[]
+    if (type === 'committed') return { result: { type }, begun: rest[0] === '1' && this.#batch.entries.length > 0 }
+    if (type === 'conflict') return { result: this.#conflict(reply), begun: false }
+    const answers = type === 'members' ? this.#streamAnswers(rest) : this.#lockAnswers(rest)
+    return { result: { type: 'members', answers }, begun: false }
+  }
+
+  #conflict(reply: unknown): CommitResult {
     const [, incarnation, version, revision, known, items] = reply as readonly [string, string, string, string, string, string[]]
     const missed = known === '1' ? decodeEntries(items, this.#batch.base.version + 1, revision) : null
     return { type: 'conflict', head: headOf(incarnation, version, revision), missed }
@@ -101,9 +113,24 @@ export class ScriptBatch {
     last.lines += line
   }
 
-  #answers(reply: readonly string[]): { member: number; answer: StreamAnswer }[] {
+  #demand(demand: LockDemand): void {
+    const name = nameOf(demand)
+    if (this.#places.has(name)) return
+    this.#places.set(name, this.#demands.length)
+    this.#demands.push(demand)
+  }
+
+  #lockAnswers(places: readonly string[]): { member: number; answer: MemberAnswer }[] {
+    const unmet = new Set(places.map(Number))
+    return this.#batch.members.flatMap(({ locks = [] }, member) => {
+      const demand = locks.find((lock) => unmet.has(this.#places.get(nameOf(lock))!))
+      return demand ? { member, answer: { type: 'locked', key: demand.key } } : []
+    })
+  }
+
+  #streamAnswers(reply: readonly string[]): { member: number; answer: StreamAnswer }[] {
     const answers: { member: number; answer: StreamAnswer }[] = []
-    for (let at = 1; at < reply.length;) {
+    for (let at = 0; at < reply.length;) {
       const { members } = this.#runs[Number(reply[at])]!
       const type = reply[at + 1] as StreamAnswer['type']
       at += 2
@@ -121,6 +148,9 @@ export class ScriptBatch {
     return answers.toSorted((a, b) => a.member - b.member)
   }
 }
+
+const tokenText = (token: number | null): string => (token === null ? '' : String(token))
+const nameOf = ({ key, token }: LockDemand): string => `${tokenText(token)} ${key}`
 
 function follows({ first, expired, members }: Run, stream: StreamPosition, streamExpired: boolean): boolean {
   return (

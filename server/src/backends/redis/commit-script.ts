@@ -1,30 +1,33 @@
-import { prelude, recordPrelude, script } from './script.ts'
+import { lockPrelude, prelude, recordPrelude, script } from './script.ts'
 
 /**
  * The commit step (P5, P6, P14), as `commitStep` decides it: all checks and reads, then all writes, then the publication.
  *
- * KEYS: 1 row · 2 snapshot · 3 log · 4 records (hash) · 5 uses (sorted set of streams by last use)
+ * KEYS: 1 row · 2 snapshot · 3 log · 4 records (hash) · 5 uses (sorted set of streams by last use) · 6 locks (hash)
  * ARGV: 1 now · 2 life of an absent context's keys, ms · 3 records last used before this may go · 4 how many of them
  *   5–7 base: incarnation, version, revision · 8–10 head after it · 11 updated by · 12 '1': delete · 13 snapshot, or '' · 14 its size
  *   15 size of the entries · 16–19 retention: before, soft size, hard size, most versions · 20 most entries to trim
- *   21 channel · 22 message, or '' · 23 number of entries · 24 number of streams
+ *   21 channel · 22 message, or '' · 23 number of entries · 24 number of streams · 25 version of the definition · 26 number of demands of locks
+ *   then for each demand: the lock's key · the token under which it is to be held, or '': nobody may hold it
  *   then the entries, as they go into the log
  *   then the keys of the streams
  *   then for each stream: the number of its runs, and for each run of consecutive numbers
  *     '1': the session is expired · epoch · first number · count · settled · verdict lines
- * Reply: { 'committed' }
- *   or { 'streams', … } with, for each run that holds no new commits only: its place among all runs (from 0), then 'expired', 'fenced' or 'gap';
+ * Reply: { 'committed', '1': the log was empty before }
+ *   or { 'members', … } with, for each run that holds no new commits only: its place among all runs (from 0), then 'expired', 'fenced' or 'gap';
  *     or 'repeat', a count, and as many recorded verdicts ('': no longer known)
  *   or { 'conflict', incarnation, version, revision, '1': the way is known, { entries since the base } }
+ *   or { 'locked', places of the demands that are not met (from 0), … }
  */
 export const commitScript = script(
   'commit',
-  5,
-  `${prelude}${recordPrelude}
+  6,
+  `${prelude}${recordPrelude}${lockPrelude}
 local now, baseI, baseV, baseR, headI, headV, headR = ARGV[1], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local remove, snapshot, message = ARGV[12] == '1', ARGV[13], ARGV[22]
 local entries, streams = tonumber(ARGV[23]), tonumber(ARGV[24])
-local firstEntry = 25
+local firstDemand, demands = 27, tonumber(ARGV[26])
+local firstEntry = firstDemand + 2 * demands
 local firstStream = firstEntry + entries
 
 -- The lines above a number, which is among them.
@@ -74,7 +77,7 @@ else
   -- Of another type: an error now, not between two writes.
   call('HLEN', KEYS[4])
 end
-local answers, written, dropped, used, touched, pieces = { 'streams' }, {}, {}, {}, {}, {}
+local answers, written, dropped, used, touched, pieces = { 'members' }, {}, {}, {}, {}, {}
 local at, run = firstStream + streams, 0
 for stream = 1, streams do
   local key, runs = ARGV[firstStream + stream - 1], tonumber(ARGV[at])
@@ -153,19 +156,35 @@ if atI ~= baseI or atV ~= baseV or atR ~= baseR then
   return { 'conflict', atI, atV, atR, missed and '1' or '', missed or {} }
 end
 
+-- What is demanded of locks.
+if demands > 0 then
+  local unmet, time = { 'locked' }, redisTime()
+  for demand = 0, demands - 1 do
+    local lock = readLock(KEYS[6], ARGV[firstDemand + 2 * demand], time)
+    if (lock and lock.token or '') ~= ARGV[firstDemand + 2 * demand + 1] then
+      unmet[#unmet + 1] = int(demand)
+    end
+  end
+  if #unmet > 1 then
+    return unmet
+  end
+end
+
 -- The row after it.
 local created = not row or row.version == 0
 local unchanged = headI == baseI and headV == baseV and headR == baseR
 local after = nil
 if remove or (unchanged and not row) then
-  after = { c = '0', sv = 0, ss = 0, fv = 1, ls = 0, sl = 0 }
+  after = { c = '0', sv = 0, ss = 0, fv = 1, ls = 0, sl = 0, d = '0', x = '' }
 elseif not unchanged then
   local size = tonumber(ARGV[15])
   local before = row
   if created then
-    before = { c = now, sv = 0, ss = 0, fv = 1, ls = 0, sl = 0 }
+    before = { c = now, sv = 0, ss = 0, fv = 1, ls = 0, sl = 0, x = '' }
   end
-  after = { c = before.c, sv = before.sv, ss = before.ss, fv = before.fv, ls = before.ls + size, sl = before.sl + size }
+  after = {
+    c = before.c, sv = before.sv, ss = before.ss, fv = before.fv, ls = before.ls + size, sl = before.sl + size, d = ARGV[25], x = before.x,
+  }
   if snapshot ~= '' then
     after.sv, after.ss, after.sl = tonumber(headV), tonumber(ARGV[14]), 0
   end
@@ -216,7 +235,7 @@ for from = firstEntry, firstEntry + entries - 1, 1000 do
 end
 if after then
   call('HSET', KEYS[1], 'i', headI, 'v', headV, 'r', headR, 'c', after.c, 'u', now, 'b', ARGV[11],
-    'sv', after.sv, 'ss', after.ss, 'fv', after.fv, 'ls', after.ls, 'sl', after.sl)
+    'sv', after.sv, 'ss', after.ss, 'fv', after.fv, 'ls', after.ls, 'sl', after.sl, 'd', after.d, 'x', after.x)
 end
 if streams > 0 then
   for from = 1, #written, 1000 do
@@ -258,6 +277,6 @@ end
 if message ~= '' then
   call('SPUBLISH', ARGV[21], message)
 end
-return { 'committed' }
+return { 'committed', logged == 0 and '1' or '' }
 `,
 )

@@ -1,16 +1,28 @@
 import type { ListQuery, ListedContext } from '../backend.ts'
 import type { Connection } from './connection.ts'
 import { reasonOf } from './errors.ts'
-import { addToIndexScript, cleanIndexScript } from './index-scripts.ts'
+import { addToIndexScript, cleanIndexScript, keepInIndexScript } from './index-scripts.ts'
 import type { Names } from './keys.ts'
 
 /** How many ids are read at once. */
-const pageSize = 500
+export const pageSize = 500
 /** How long an id must have been without a context to be taken out: far longer than the creation of a context takes, ms. */
 const missingMs = 3_600_000
+/** How much later than another an entry may be committed that follows it in the log, by the clock of another node, ms. */
+const skewMs = 60_000
+
+/** The least that `logged` may say of a log whose oldest entry was committed at a time, now or once some of its entries are gone. */
+export const boundOf = (committedAt: number): number => committedAt - skewMs
+
+/** Which ids to page through. */
+type Range = Pick<ListQuery, 'prefix' | 'order'>
 
 /**
  * The ids of all contexts, in order: one sorted set, which on a Cluster lies elsewhere than the contexts, so it is no part of a commit's step.
+ *
+ * Beside it lie, by id: `updated`, a lower bound of when the context was written or touched last; `touched`, when it was last touched; `logged`, a lower
+ * bound of when its oldest entry was committed, and none when the log was found empty. A commit does not write them, but for a context's first and
+ * for the first entry of an empty log: bounds are raised when they are looked at (see `Cleanup`).
  *
  * An id is in it before the context's first commit, and may be in it without a context: `list` looks at each one's row, and takes out those that have
  * had none for long. A page of ids costs two round trips, also where all of them are left out by `offset` or `updatedSince`.
@@ -24,9 +36,25 @@ export class ContextIndex {
     this.#names = names
   }
 
-  /** Puts an id in. */
-  async add(contextId: string): Promise<void> {
-    await this.#connection.run(addToIndexScript, this.#names.index, [contextId])
+  /**
+   * Puts in a context that is about to be created or restored.
+   * @param usedAt when it will have been written, ms
+   * @param oldest when the oldest entry of its log will have been committed, ms; null: the log will be empty
+   */
+  async add(contextId: string, usedAt: number, oldest: number | null): Promise<void> {
+    const bound = oldest === null ? '' : String(boundOf(oldest))
+    await this.#connection.run(addToIndexScript, this.#names.index, [contextId, String(usedAt), bound])
+  }
+
+  /** Puts in a context that is there, should the index have lost it. */
+  async keep(contextId: string): Promise<void> {
+    await this.#connection.run(keepInIndexScript, this.#names.index, [contextId])
+  }
+
+  /** Notes the first entry of a log that was empty. */
+  async begin(contextId: string, committedAt: number): Promise<void> {
+    const [, , , , logged] = this.#names.index
+    await this.#connection.send((client) => client.zadd(logged, boundOf(committedAt), contextId))
   }
 
   /** Contexts that exist. Not as of one moment: a context that is created or deleted meanwhile may be in it or not. */
@@ -35,7 +63,7 @@ export class ContextIndex {
     const listed: ListedContext[] = []
     const missing: string[] = []
     for (let last: string | null = null; listed.length < end;) {
-      const ids: string[] = await this.#page(query, last)
+      const ids: string[] = await this.page(query, last)
       for (const item of await Promise.all(ids.map((id) => this.#look(id)))) {
         if (typeof item === 'string') missing.push(item)
         else if (item !== null && item.updatedAt >= query.updatedSince) listed.push(item)
@@ -43,11 +71,13 @@ export class ContextIndex {
       last = ids.at(-1) ?? null
       if (ids.length < pageSize) break
     }
-    this.#clean(missing)
+    // Beside the answer: where it does not come about, a later list does it.
+    this.clean(missing).catch(() => {})
     return listed.slice(query.offset, end)
   }
 
-  async #page({ prefix, order }: ListQuery, last: string | null): Promise<string[]> {
+  /** At most {@link pageSize} ids, after another one. */
+  async page({ prefix, order }: Range, last: string | null): Promise<string[]> {
     // Ids are ASCII: their order by bytes is their order by code units, and none has the byte FF.
     const from = Buffer.from(`[${prefix}`)
     const to = Buffer.concat([Buffer.from(`(${prefix}`), Buffer.from([0xff])])
@@ -71,11 +101,15 @@ export class ContextIndex {
     }
   }
 
-  /** Beside the answer: where it does not come about, a later list does it. */
-  #clean(missing: readonly string[]): void {
+  /**
+   * Notes ids that were found without a context, and takes out those that have had none for long.
+   * @param until the others are not looked at again before the cleanup of this time, ms; null: that does not change
+   */
+  async clean(missing: readonly string[], until: number | null = null): Promise<void> {
+    const bound = until === null ? '' : String(until + missingMs)
     for (let from = 0; from < missing.length; from += pageSize) {
       const ids = missing.slice(from, from + pageSize)
-      this.#connection.run(cleanIndexScript, this.#names.index, [String(missingMs), ...ids]).catch(() => {})
+      await this.#connection.run(cleanIndexScript, this.#names.index, [String(missingMs), bound, ...ids])
     }
   }
 }

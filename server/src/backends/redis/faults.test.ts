@@ -66,7 +66,7 @@ test.each([
   proxy.mode = 'pass'
   await answers(backend)
   const repeats = batch.members.map(({ verdict }, member) => ({ member, answer: { type: 'repeat', verdict } }))
-  const ofStream = { type: 'streams', answers: repeats }
+  const ofStream = { type: 'members', answers: repeats }
   const ofServer = { type: 'conflict', head: batch.head, missed: batch.entries }
   expect(await backend.commit(batch)).toEqual(batch.members[0]!.stream ? ofStream : ofServer)
   expect(await backend.log(contextId, 1)).toEqual(batch.entries)
@@ -119,13 +119,13 @@ async function write(backend: ContextBackend, key: string, count: number): Promi
     const batch = batchOf({ base, members: [{ stream: at(stored.length + 1, { key }) }] })
     const result = await commitSurely(backend, batch)
     if (result.type === 'committed') stored.push(batch.head.revision)
-    if (result.type === 'streams') stored.push(repeatedRevision(result))
+    if (result.type === 'members') stored.push(repeatedRevision(result))
     base = result.type === 'conflict' ? result.head : batch.head
   }
   return stored
 }
 
-function repeatedRevision({ answers: [first] }: CommitResult & { type: 'streams' }): string {
+function repeatedRevision({ answers: [first] }: CommitResult & { type: 'members' }): string {
   const answer = first!.answer
   if (answer.type !== 'repeat' || answer.verdict.type !== 'applied') throw new Error(`A commit was answered ${JSON.stringify(answer)}.`)
   return answer.verdict.head!.revision
@@ -184,7 +184,7 @@ test('a Redis that hangs is given up, and what was sent to it is told as unknown
   server.thaw()
   await answers(backend)
   const again = await backend.commit(batch)
-  expect(['committed', 'streams']).toContain(again.type)
+  expect(['committed', 'members']).toContain(again.type)
   expect(await backend.log(contextId, 1)).toEqual(batch.entries)
 }, 30_000)
 

@@ -7,9 +7,18 @@ import type {
   CommitBatch,
   CommitResult,
   ContextBackend,
+  ContextDump,
+  HeldLock,
   ListQuery,
   ListedContext,
+  LockRequest,
+  LockResult,
   LogEntry,
+  PrunableQuery,
+  PruneBatch,
+  RestoreBatch,
+  RestoreResult,
+  StaleContext,
   StorePublishing,
   StoreUser,
   StoredContext,
@@ -17,20 +26,25 @@ import type {
   SyncResult,
 } from '../backend.ts'
 import { safeAdapter } from './adapter.ts'
+import { decodeDump, decodeRestore, dumpScript, restoreArguments, restoreScript } from './archive-scripts.ts'
 import { ScriptBatch } from './batch.ts'
+import { Cleanup } from './cleanup.ts'
 import { commitScript } from './commit-script.ts'
 import { Connection } from './connection.ts'
 import { ContextIndex } from './context-index.ts'
 import { closed, reasonOf, toldError } from './errors.ts'
 import { namesOf } from './keys.ts'
 import type { Names } from './keys.ts'
+import { decodeLock, decodeLocks, lockArguments, lockScript, locksScript, unlockScript } from './lock-scripts.ts'
 import { cannotOpen, checkServer } from './open-checks.ts'
 import { checkOptions } from './options.ts'
 import type { RedisBackendOptions, RedisSettings } from './options.ts'
+import { pruneArguments, pruneScript } from './prune-script.ts'
 import { frameOf, publicationOf } from './publication.ts'
 import { loadScript, logScript } from './read-scripts.ts'
 import { decodeLoad, decodeLog, decodeSync, headOf } from './replies.ts'
 import { SharedSettings } from './shared-settings.ts'
+import type { Script } from './script.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { syncArguments, syncScript } from './sync-script.ts'
 
@@ -55,6 +69,7 @@ export class RedisBackend implements ContextBackend {
   readonly #connection: Connection
   readonly #subscriptions: Subscriptions
   readonly #index: ContextIndex
+  readonly #cleanup: Cleanup
   readonly #shared: SharedSettings
   #opening: Promise<void> | null = null
   #open = false
@@ -66,6 +81,7 @@ export class RedisBackend implements ContextBackend {
     const connection = new Connection(settings.connection)
     this.#connection = connection
     this.#index = new ContextIndex(connection, this.#names)
+    this.#cleanup = new Cleanup(connection, this.#names, this.#index)
     this.#shared = new SharedSettings(connection, this.#names.settings)
     this.#subscriptions = new Subscriptions(
       new Connection(settings.connection),
@@ -91,18 +107,18 @@ export class RedisBackend implements ContextBackend {
 
   async commit(batch: CommitBatch): Promise<CommitResult> {
     this.#use()
-    const { contextId, base, entries, message, snapshot } = batch
+    const { contextId, base, entries, message, now, snapshot } = batch
     const inScript = new ScriptBatch(batch)
-    if (base.version === 0 && entries.length > 0) await this.#reading(() => this.#index.add(contextId))
+    const [first] = entries
+    if (base.version === 0 && first) await this.#reading(() => this.#index.add(contextId, now, first.committedAt))
     // Should the index have lost the id: it comes back with the next snapshot.
-    else if (snapshot !== null) this.#index.add(contextId).catch(() => {})
+    else if (snapshot !== null) this.#index.keep(contextId).catch(() => {})
     const publication = message === null ? '' : publicationOf(contextId, message)
     const args = inScript.arguments(this.#names.channel(contextId), publication)
-    try {
-      return inScript.result(await this.#connection.run(commitScript, this.#names.context(contextId), args))
-    } catch (error) {
-      throw toldError(error, true)
-    }
+    const { result, begun } = inScript.result(await this.#writing(commitScript, contextId, args))
+    // Where it does not come about: see above.
+    if (begun && base.version > 0) await this.#index.begin(contextId, first!.committedAt).catch(() => {})
+    return result
   }
 
   sync(query: SyncQuery): Promise<SyncResult> {
@@ -125,6 +141,46 @@ export class RedisBackend implements ContextBackend {
 
   list(query: ListQuery): Promise<readonly ListedContext[]> {
     return this.#reading(() => this.#index.list(query))
+  }
+
+  async lock(request: LockRequest): Promise<LockResult> {
+    return decodeLock(await this.#write(lockScript, [this.#names.locks(request.contextId)], lockArguments(request)), request.key)
+  }
+
+  async unlock(contextId: string, key: string, hold: string): Promise<boolean> {
+    return (await this.#write(unlockScript, [this.#names.locks(contextId)], [key, hold])) === 1
+  }
+
+  locks(contextId: string): Promise<readonly HeldLock[]> {
+    return this.#reading(async () => decodeLocks(await this.#connection.run(locksScript, [this.#names.locks(contextId)], [])))
+  }
+
+  dump(contextId: string): Promise<ContextDump | null> {
+    return this.#reading(async () => decodeDump(await this.#connection.run(dumpScript, this.#names.context(contextId), [])))
+  }
+
+  async restore(batch: RestoreBatch): Promise<RestoreResult> {
+    const { contextId, message, updatedAt } = batch
+    const publication = message === null ? '' : publicationOf(contextId, message)
+    const args = restoreArguments(batch, this.#names.channel(contextId), publication)
+    await this.#reading(() => this.#index.add(contextId, updatedAt, null))
+    return decodeRestore(await this.#writing(restoreScript, contextId, args))
+  }
+
+  touch(contextIds: readonly string[], now: number): Promise<void> {
+    return this.#reading(() => this.#cleanup.touch(contextIds, now))
+  }
+
+  stale(before: number, limit: number): Promise<readonly StaleContext[]> {
+    return this.#reading(() => this.#cleanup.stale(before, limit))
+  }
+
+  prunable(query: PrunableQuery): Promise<readonly string[]> {
+    return this.#reading(() => this.#cleanup.prunable(query))
+  }
+
+  async prune(batch: PruneBatch): Promise<number | null> {
+    return (await this.#writing(pruneScript, batch.contextId, pruneArguments(batch))) as number | null
   }
 
   async close(): Promise<void> {
@@ -156,6 +212,20 @@ export class RedisBackend implements ContextBackend {
       return await read()
     } catch (error) {
       throw toldError(error, false)
+    }
+  }
+
+  /** Runs a script that writes to a context. */
+  #writing(script: Script, contextId: string, args: readonly string[]): Promise<unknown> {
+    return this.#write(script, this.#names.context(contextId), args)
+  }
+
+  async #write(script: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
+    this.#use()
+    try {
+      return await this.#connection.run(script, keys, args)
+    } catch (error) {
+      throw toldError(error, true)
     }
   }
 

@@ -5,24 +5,28 @@ import { decodeVerdict } from './verdict-text.ts'
 /** The fields of a row, as scripts reply them; none: there is no row. */
 export function decodeRow(fields: readonly string[]): ContextRow | null {
   if (fields.length === 0) return null
-  const [incarnation, version, revision, createdAt, updatedAt, updatedBy, ...sizes] = fields
-  const [snapshotVersion, snapshotSize, firstVersion, logSize, sinceSnapshotSize] = sizes.map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
+  const [incarnation, version, revision, createdAt, updatedAt, updatedBy, ...rest] = fields
+  const [snapshotVersion, snapshotSize, firstVersion, logSize, sinceSnapshotSize, schema, restored] = rest as [
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
   ]
   return {
     head: headOf(incarnation!, version!, revision!),
     createdAt: Number(createdAt),
     updatedAt: Number(updatedAt),
     updatedBy: JSON.parse(updatedBy!) as Author,
-    snapshotVersion,
-    snapshotSize,
-    firstVersion,
-    logSize,
-    sinceSnapshotSize,
+    snapshotVersion: Number(snapshotVersion),
+    snapshotSize: Number(snapshotSize),
+    firstVersion: Number(firstVersion),
+    logSize: Number(logSize),
+    sinceSnapshotSize: Number(sinceSnapshotSize),
+    schema: Number(schema),
+    restored: restored === '1',
   }
 }
 
@@ -99,7 +103,8 @@ export function decodeSync(reply: unknown, query: SyncQuery): SyncResult {
   }
 }
 
-function decodeVerdicts(lines: string, floor: number): [number, Verdict][] {
+/** Lines of verdicts, without those up to the floor. */
+export function decodeVerdicts(lines: string, floor: number): [number, Verdict][] {
   const verdicts: [number, Verdict][] = []
   for (const line of lines.split('\n').slice(0, -1)) {
     const space = line.indexOf(' ')

@@ -17,7 +17,8 @@ export function script(name: string, keys: number, text: string): Script {
  * What every script on a context begins with.
  *
  * A row is a hash: `i v r` incarnation, version, revision · `c u b` created at, updated at, updated by (opaque) · `sv ss` version and size of the
- * snapshot · `fv` first version of the log · `ls sl` size of the log, and of its part above the snapshot.
+ * snapshot · `fv` first version of the log · `ls sl` size of the log, and of its part above the snapshot · `d` version of the definition ·
+ * `x` '1': restored.
  * An entry of the log is `<size> <baseRevision> <text>`; the texts of users' data are never decoded.
  * `readRow` also checks that snapshot and log are there. A context that has lost one of them to an eviction is gone as a whole: it reads as never
  * there, so that clients see another incarnation, and is created anew. One whose parts do not fit is being restored, or damaged: an error.
@@ -31,18 +32,18 @@ local function int(number)
 end
 
 local function readRow()
-  local values = call('HMGET', KEYS[1], 'i', 'v', 'r', 'c', 'u', 'b', 'sv', 'ss', 'fv', 'ls', 'sl')
+  local values = call('HMGET', KEYS[1], 'i', 'v', 'r', 'c', 'u', 'b', 'sv', 'ss', 'fv', 'ls', 'sl', 'd', 'x')
   local hasSnapshot = call('STRLEN', KEYS[2]) > 0
   local logged = call('LLEN', KEYS[3])
   if not values[2] then
     return nil, logged
   end
-  local i, v, r, c, u, b, sv, ss, fv, ls, sl = unpack(values)
-  if not (i and r and c and u and b and sv and ss and fv and ls and sl) then
+  local i, v, r, c, u, b, sv, ss, fv, ls, sl, d, x = unpack(values)
+  if not (i and r and c and u and b and sv and ss and fv and ls and sl and d and x) then
     return nil, logged, redis.error_reply('DAMAGED parts do not fit')
   end
   local row = {
-    i = i, v = v, r = r, c = c, u = u, b = b, version = tonumber(v),
+    i = i, v = v, r = r, c = c, u = u, b = b, d = d, x = x, version = tonumber(v),
     sv = tonumber(sv), ss = tonumber(ss), fv = tonumber(fv), ls = tonumber(ls), sl = tonumber(sl),
   }
   if row.version == 0 then
@@ -66,6 +67,7 @@ local function rowReply(row)
   end
   return {
     row.i, row.v, row.r, row.c, row.u, row.b, int(row.sv), int(row.ss), int(row.fv), int(row.ls), int(row.sl),
+    row.d, row.x,
   }
 end
 
@@ -94,5 +96,31 @@ end
 
 local function writeRecord(epoch, last, floor, starts)
   return epoch .. ' ' .. int(last) .. ' ' .. int(floor) .. starts
+end
+`
+
+/**
+ * What the scripts that look at locks begin with. Locks lie in a hash, by key: `<end of the lease> <token> <since> <length of hold> <hold><holder>`,
+ * the holder opaque; and the token that was given last under `#`, which is no key. Leases run by the clock of Redis.
+ */
+export const lockPrelude = `
+local function redisTime()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local function lockOf(value)
+  local lease, token, since, length, rest = string.match(value or '', '^(%d+) (%d+) (%d+) (%d+) (.*)$')
+  if not lease then
+    return nil
+  end
+  length = tonumber(length)
+  return { lease = tonumber(lease), token = token, since = since, hold = string.sub(rest, 1, length), holder = string.sub(rest, length + 1) }
+end
+
+-- A lock that is held.
+local function readLock(locks, key, time)
+  local lock = lockOf(redis.call('HGET', locks, key))
+  return lock and lock.lease > time and lock or nil
 end
 `

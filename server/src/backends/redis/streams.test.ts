@@ -47,7 +47,7 @@ test('P4, P5, P6: whatever numbers clients send and settle, streams are answered
     })
     const expected = model.commit(batch)
     expect({ what, answer: await backend.commit(batch) }).toEqual({ what, answer: expected })
-    if (expected.type === 'streams') for (const { answer } of expected.answers) answers.add(answer.type)
+    if (expected.type === 'members') for (const { answer } of expected.answers) answers.add(answer.type)
     if (random.chance(0.7)) continue
     const stream = { key: random.pick(keys), epoch: random.below(3), told: random.below(100), settled: random.below(200) }
     const query = queryOf({
