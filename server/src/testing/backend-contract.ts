@@ -4,6 +4,7 @@ import { handleCases } from './contract/handle-cases.ts'
 import type { KitCase, StoreUnderTest } from './contract/kit.ts'
 import { lifeCases } from './contract/life-cases.ts'
 import { listCases } from './contract/list-cases.ts'
+import { lockCases, lockedCommitCases } from './contract/lock-cases.ts'
 import { streamCases } from './contract/stream-cases.ts'
 import { syncCases } from './contract/sync-cases.ts'
 
@@ -16,7 +17,16 @@ export interface ContractCase {
   readonly run: () => Promise<void>
 }
 
-const allCases: readonly KitCase[] = [...commitCases, ...streamCases, ...syncCases, ...lifeCases, ...listCases, ...handleCases]
+const allCases: readonly KitCase[] = [
+  ...commitCases,
+  ...streamCases,
+  ...syncCases,
+  ...lifeCases,
+  ...listCases,
+  ...lockCases,
+  ...lockedCommitCases,
+  ...handleCases,
+]
 
 /** Options of {@link backendContract}. */
 export interface ContractOptions {
