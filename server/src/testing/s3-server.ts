@@ -206,6 +206,8 @@ osd class update on start = false
 osd crush update on start = false
 mon data avail warn = 1
 mon data avail crit = 1
+paxos propose interval = 0.01
+paxos min wait = 0.01
 [mon.a]
 mon data = ${directory}/mon
 mon addr = 127.0.0.1:${monitorPort}
