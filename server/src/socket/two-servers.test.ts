@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { limitedTo } from '../../support/redis-store.ts'
 import { served } from '../../support/served.ts'
 import type { Served } from '../../support/served.ts'
 import { until } from '../../support/until.ts'
@@ -11,7 +12,7 @@ import type { RedisServer } from '../testing/redis-server.ts'
 
 let redis: RedisServer
 beforeAll(async () => {
-  redis = await startRedisServer()
+  redis = await startRedisServer({ user: limitedTo('two') })
 })
 afterAll(() => redis.stop())
 
@@ -166,7 +167,7 @@ test('F20: garbage on every channel of the adapter harms nobody', async () => {
   const { here, away } = await pair()
   const sessions = await Promise.all([here, away].map(async ({ connect }) => (await connect()).attach()))
   await Promise.all(sessions.map((session) => session.sync('c')))
-  const admin = new Redis(redis.url)
+  const admin = new Redis(redis.adminUrl)
   const channels = (await admin.call('PUBSUB', 'SHARDCHANNELS')) as string[]
   expect(channels.length).toBeGreaterThan(0)
   const garbage = [
@@ -197,7 +198,7 @@ test('F15: what was published while the subscriber connection was down is made u
   await Promise.all([writer.sync('c'), reader.sync('c')])
   writer.write('c', '', [[setTo('n', 1)]])
   const [, incarnation] = await reader.client.next('d')
-  const admin = new Redis(redis.url)
+  const admin = new Redis(redis.adminUrl)
   for (let round = 0; round < 5; round += 1) {
     await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
     writer.write('c', incarnation, [[setTo('n', `round ${round}`)]])

@@ -13,21 +13,34 @@ export interface RedisServerOptions {
   readonly appendOnly?: 'always' | 'everysec' | 'no'
   /** Password of the default user. Default: none. */
   readonly password?: string
+  /** A user whom `url` names instead of the default one: may do what the ACL rules say (`~app:* +get`), and nothing else. */
+  readonly user?: { readonly name: string; readonly password: string; readonly rules: string }
+  /** PEM files: speaks TLS only, and asks clients for no certificate. */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string }
   /** Further settings, as in a configuration file: `{ 'maxmemory': '8mb' }`. */
   readonly settings?: Readonly<Record<string, string>>
+  /** What to run. Default the environment's `REDIS_SERVER`, or `redis-server`; `valkey-server` will do as well. */
+  readonly program?: string
 }
 
 /** A `redis-server` of a test's own, on 127.0.0.1. */
 export interface RedisServer {
-  /** `redis://127.0.0.1:PORT`, with the password when there is one. */
+  /** `redis://127.0.0.1:PORT` (`rediss:` with TLS), with user and password when there are any. */
   readonly url: string
+  /** As `url`, of the default user, who may do everything. */
+  readonly adminUrl: string
   readonly port: number
   /** Process id of the running server. */
   readonly pid: number
+  /** Where its files are. */
+  readonly directory: string
   /** Ends it by SIGKILL, as a crash would. */
   kill(): Promise<void>
-  /** Starts it again on the same port with the same files; ends it by SIGKILL first when it runs. */
-  restart(): Promise<void>
+  /**
+   * Starts it again on the same port with the same files; ends it by SIGKILL first when it runs.
+   * @param settings more of them, for this run
+   */
+  restart(settings?: Readonly<Record<string, string>>): Promise<void>
   /** Stops the process where it is, connections open, as a machine that hangs (SIGSTOP). */
   freeze(): void
   /** Lets it go on after `freeze`. */
@@ -61,15 +74,19 @@ export async function startRedisServer(options: RedisServerOptions = {}): Promis
 
 class TestRedisServer implements RedisServer {
   readonly url: string
+  readonly adminUrl: string
   readonly port: number
-  readonly #directory: string
+  readonly directory: string
   readonly #options: RedisServerOptions
   #child: ChildProcess
 
   constructor(port: number, directory: string, options: RedisServerOptions, child: ChildProcess) {
+    const { password, user, tls } = options
+    const urlOf = (who: string): string => `${tls ? 'rediss' : 'redis'}://${who}127.0.0.1:${port}`
     this.port = port
-    this.url = `redis://${options.password === undefined ? '' : `:${encodeURIComponent(options.password)}@`}127.0.0.1:${port}`
-    this.#directory = directory
+    this.adminUrl = urlOf(password === undefined ? '' : `:${encodeURIComponent(password)}@`)
+    this.url = user ? urlOf(`${encodeURIComponent(user.name)}:${encodeURIComponent(user.password)}@`) : this.adminUrl
+    this.directory = directory
     this.#options = options
     this.#child = child
   }
@@ -82,9 +99,9 @@ class TestRedisServer implements RedisServer {
     return end(this.#child, 'SIGKILL')
   }
 
-  async restart(): Promise<void> {
+  async restart(settings: Readonly<Record<string, string>> = {}): Promise<void> {
     await this.kill()
-    this.#child = await launch(this.port, this.#directory, this.#options)
+    this.#child = await launch(this.port, this.directory, { ...this.#options, settings: { ...this.#options.settings, ...settings } })
   }
 
   freeze(): void {
@@ -98,19 +115,35 @@ class TestRedisServer implements RedisServer {
   async stop(): Promise<void> {
     this.thaw()
     await end(this.#child, 'SIGTERM')
-    await rm(this.#directory, { recursive: true, force: true })
+    await rm(this.directory, { recursive: true, force: true })
   }
 }
 
-function settingsOf(port: number, directory: string, { appendOnly, password, settings }: RedisServerOptions): Record<string, string> {
+function argumentsOf(port: number, directory: string, { appendOnly, password, user, tls, settings }: RedisServerOptions): string[] {
   const ours = { port: String(port), bind: '127.0.0.1', dir: directory, save: '', appendonly: appendOnly ? 'yes' : 'no' }
-  return { ...ours, ...(appendOnly && { appendfsync: appendOnly }), ...(password && { requirepass: password }), ...settings }
+  const encrypted = tls && {
+    port: '0',
+    'tls-port': String(port),
+    'tls-cert-file': tls.cert,
+    'tls-key-file': tls.key,
+    'tls-ca-cert-file': tls.ca,
+    'tls-auth-clients': 'no',
+  }
+  const all = {
+    ...ours,
+    ...encrypted,
+    ...(appendOnly && { appendfsync: appendOnly }),
+    ...(password && { requirepass: password }),
+    ...settings,
+  }
+  const args = Object.entries(all).flatMap(([name, value]) => [`--${name}`, value])
+  return user ? [...args, '--user', user.name, 'on', `>${user.password}`, ...user.rules.split(' ')] : args
 }
 
 /** Starts the process; resolves when it takes connections. */
 async function launch(port: number, directory: string, options: RedisServerOptions): Promise<ChildProcess> {
-  const args = Object.entries(settingsOf(port, directory, options)).flatMap(([name, value]) => [`--${name}`, value])
-  const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const program = options.program ?? (process.env['REDIS_SERVER'] || 'redis-server')
+  const child = spawn(program, argumentsOf(port, directory, options), { stdio: ['ignore', 'pipe', 'pipe'] })
   watch(child)
   let output = ''
   await new Promise<void>((resolve, reject) => {
@@ -123,11 +156,11 @@ async function launch(port: number, directory: string, options: RedisServerOptio
     child.once('error', (error: NodeJS.ErrnoException) => {
       reject(
         error.code === 'ENOENT'
-          ? new Error('redis-server is not installed (Debian: apt-get install redis-server).', { cause: error })
+          ? new Error(`${program} is not installed (Debian: apt-get install redis-server).`, { cause: error })
           : error,
       )
     })
-    child.once('exit', (code, signal) => reject(new Error(`redis-server ended (${code ?? signal}) instead of starting:\n${output}`)))
+    child.once('exit', (code, signal) => reject(new Error(`${program} ended (${code ?? signal}) instead of starting:\n${output}`)))
   })
   return child
 }

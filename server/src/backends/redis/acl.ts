@@ -13,7 +13,6 @@ const keyCommands: Readonly<Record<string, string>> = {
   HKEYS: '',
   HLEN: '',
   HMGET: 'f',
-  HRANDFIELD: '8',
   HSET: 'f v',
   LINDEX: '0',
   LLEN: '',
@@ -21,14 +20,12 @@ const keyCommands: Readonly<Record<string, string>> = {
   LTRIM: '0 1',
   PERSIST: '',
   PEXPIRE: '1',
-  PTTL: '',
   RPUSH: 'v',
   SET: 'v',
   STRLEN: '',
   TYPE: '',
   ZADD: '0 m',
   ZCARD: '',
-  ZMSCORE: 'm',
   ZRANGE: '- + BYLEX',
   ZRANGEBYSCORE: '0 1',
   ZREM: 'm',
@@ -42,7 +39,7 @@ const channelCommands: Readonly<Record<string, string>> = { SPUBLISH: 'm', SSUBS
 const otherCommands = ['EVAL 0 0', 'EVALSHA 0 0', 'INFO', 'PUBSUB SHARDNUMSUB', 'SELECT 0', 'TIME'] as const
 
 /** What a client says of itself: it does without where it may not. */
-const politeCommands = ['client|setname', 'client|setinfo'] as const
+const politeCommands = ['client|setname'] as const
 
 /**
  * The ACL rules of a Redis user who may do what contextd does with one prefix, and nothing else:

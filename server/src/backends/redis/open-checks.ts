@@ -11,6 +11,8 @@ import type { SharedSettings } from './shared-settings.ts'
 /** How the keys are laid out; raised when a version of this program cannot read what another has written. */
 const schema = JSON.stringify({ app: 'contextd', schema: 1 })
 const leastVersion = 7
+/** How many commands an error names that a user may not run. */
+const mostNamed = 8
 
 /**
  * Finds out which of the commands that are needed the user may not run.
@@ -94,7 +96,10 @@ async function checkVersion(connection: Connection, address: string): Promise<vo
 
 async function checkPermissions(connection: Connection, { address, prefix }: RedisSettings, names: Names): Promise<void> {
   const denied = (await connection.run(permissionScript, [], neededCommands(names))) as string[]
-  if (denied.length > 0) throw cannotUse(denial(address, prefix, [...new Set(denied)].join(', ')))
+  const different = [...new Set(denied)]
+  if (different.length === 0) return
+  const rest = different.length > mostNamed ? ` and ${different.length - mostNamed} more` : ''
+  throw cannotUse(denial(address, prefix, different.slice(0, mostNamed).join(', ') + rest))
 }
 
 /** A Redis that may drop keys when it is full, or that keeps nothing on disk, loses contexts without a word. */
@@ -159,7 +164,7 @@ const untrusted =
   /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT(_LOCALLY)?)|CERT_UNTRUSTED)$/
 
 /** What `open()` tells of a Redis that cannot be used: one line, without password. */
-export function cannotOpen({ address, prefix }: RedisSettings, error: unknown): ContextdError {
+export function cannotOpen({ address, prefix, connection }: RedisSettings, error: unknown): ContextdError {
   if (error instanceof ContextdError && error.message.startsWith(address)) return error
   const reason = reasonOf(error)
   if (reason === 'NOPERM') return cannotUse(denial(address, prefix, 'what is needed'))
@@ -170,5 +175,10 @@ export function cannotOpen({ address, prefix }: RedisSettings, error: unknown): 
     )
   }
   const code = /^E[A-Z]{3,}$|^[A-Z_]+$/.test(reason) ? ` (${reason})` : ''
-  return cannotUse(`${address} cannot be reached${code}. Check that it is running, and its address.`)
+  const hint = code === '' || reason === 'ECONNRESET' || reason === 'ETIMEDOUT' ? tlsHint(connection.tls !== undefined) : 'and its address'
+  return cannotUse(`${address} cannot be reached${code}. Check that it is running, ${hint}.`)
 }
+
+/** Who speaks TLS to one who does not, or the other way round, is cut off or never answered. */
+const tlsHint = (tls: boolean): string =>
+  tls ? 'its address, and that it speaks TLS there (rediss://)' : 'its address, and whether it wants TLS (rediss://)'

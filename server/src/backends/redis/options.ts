@@ -67,6 +67,8 @@ const ours: RedisOptions = {
   maxRetriesPerRequest: 0,
   enableReadyCheck: true,
   enableAutoPipelining: false,
+  // Its user need not be allowed to.
+  disableClientInfo: true,
   keyPrefix: '',
   stringNumbers: false,
 }

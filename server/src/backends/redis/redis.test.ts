@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { limitedTo } from '../../../support/redis-store.ts'
 import { backendContract } from '../../testing/backend-contract.ts'
 import type { StoreUnderTest } from '../../testing/backend-contract.ts'
 import { randomCalls } from '../../testing/random-calls.ts'
@@ -9,7 +10,7 @@ import { redisBackend } from './redis.ts'
 let server: RedisServer
 let stores = 0
 beforeAll(async () => {
-  server = await startRedisServer()
+  server = await startRedisServer({ user: limitedTo('store') })
 })
 afterAll(() => server.stop())
 
