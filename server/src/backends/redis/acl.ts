@@ -65,7 +65,6 @@ export function neededCommands(names: Names): string[] {
   const [row] = names.context('permissions')
   const [index] = names.index
   const channel = names.channel('permissions')
-  const on = (what: string, [name, rest]: [string, string]): string => `${name} ${what} ${rest}`.trim()
   const keys = Object.entries(keyCommands)
   return [
     ...keys.map((command) => on(row, command)),
@@ -74,3 +73,5 @@ export function neededCommands(names: Names): string[] {
     ...otherCommands,
   ]
 }
+
+const on = (what: string, [name, rest]: [string, string]): string => `${name} ${what} ${rest}`.trim()

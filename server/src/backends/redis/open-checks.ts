@@ -119,8 +119,8 @@ async function checkDurability(connection: Connection, doubt: Doubt): Promise<vo
 /** When it writes its data to disk, as the setting says; '' is never, and null: one may not ask. */
 async function savePoints(connection: Connection): Promise<string | null> {
   try {
-    const found = await connection.send((client) => client.config('GET', 'save'))
-    return String((found as readonly unknown[])[1] ?? '')
+    const [, saves = ''] = (await connection.send((client) => client.config('GET', 'save'))) as readonly string[]
+    return saves
   } catch (error) {
     if (reasonOf(error) === 'NOPERM' || reasonOf(error) === 'ERR') return null
     throw error
