@@ -81,7 +81,7 @@ test('away for 100 commits: a delta, smaller than the snapshot; not behind: no c
   await limited.close()
 })
 
-test('G7: after a rollback of Redis everybody is on the state of the server, told by `rolled_back`', { timeout: 30_000 }, async () => {
+test('F6, G7: after a rollback of Redis everybody is on the state of the server, told by `rolled_back`', { timeout: 30_000 }, async () => {
   const id = 'note:rollback'
   await contexts.set(id, { n: 0, by: 'server' })
   const handles = await open(id)
@@ -102,7 +102,7 @@ test('G7: after a rollback of Redis everybody is on the state of the server, tol
   expect((await contexts.get(id))!.state).toMatchObject({ n: 11 })
 })
 
-test('G7: deleted and created again at the same version, everybody is on the new state, told by `recreated`', async () => {
+test('F13, G7: deleted and created again at the same version, everybody is on the new state, told by `recreated`', async () => {
   const id = 'note:recreated'
   await contexts.set(id, { n: 1, by: 'first life' })
   await contexts.update(id, { n: 2 })

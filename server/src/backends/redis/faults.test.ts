@@ -31,7 +31,7 @@ async function proxied(port: number): Promise<FaultyProxy> {
   return proxy
 }
 
-test('scripts that Redis has forgotten are sent again, also when many calls find that at once', async () => {
+test('F14: scripts that Redis has forgotten are sent again, also when many calls find that at once', async () => {
   const { server, admin } = await redisFor()
   const backend = await opened(server.url)
   const [, second] = await storeMany(backend, 2)
@@ -55,7 +55,7 @@ test('scripts that Redis has forgotten are sent again, also when many calls find
 test.each([
   ['of a stream', [{ stream: at(1) }, { stream: at(2) }]],
   ['of the server', [{}, {}]],
-])('G3, P6, P7: a batch %s whose answer was lost is told as unknown, and stored once when it is sent again', async (_whose, members) => {
+])('F2, G3, P6, P7: a batch %s whose answer was lost is told as unknown, and stored once when it is sent again', async (_whose, members) => {
   const { server } = await redisFor()
   const proxy = await proxied(server.port)
   const backend = await opened({ url: proxy.url, redisOptions })
@@ -72,7 +72,7 @@ test.each([
   expect(await backend.log(contextId, 1)).toEqual(batch.entries)
 })
 
-test('what is under way when the connection is cut is told at once, without waiting for its time', async () => {
+test('F18: what is under way when the connection is cut is told at once, without waiting for its time', async () => {
   const { server, admin } = await redisFor()
   const proxy = await proxied(server.port)
   const backend = await opened({ url: proxy.url, redisOptions: { commandTimeout: 600_000 } })
@@ -85,7 +85,7 @@ test('what is under way when the connection is cut is told at once, without wait
   expect((await errors).map(({ code }) => code)).toEqual(['timeout', 'backend_unavailable'])
 })
 
-test('a commit that is told as not written is never written later', async () => {
+test('F18: a commit that is told as not written is never written later', async () => {
   const { server } = await redisFor()
   const proxy = await proxied(server.port)
   const backend = await opened({ url: proxy.url, redisOptions })
@@ -137,7 +137,7 @@ async function expectOnce(backend: ContextBackend, written: readonly string[][])
   expect(log.map(({ revision }) => revision).toSorted()).toEqual(written.flat().toSorted())
 }
 
-test('G3: connections that are killed while commits are under way lose and double nothing', async () => {
+test('F2, G3: connections that are killed while commits are under way lose and double nothing', async () => {
   const { server, admin } = await redisFor()
   const backends = await Promise.all([opened(server.url), opened(server.url)])
   const writers = Promise.all(backends.flatMap((backend, index) => [write(backend, `a${index}`, 60), write(backend, `b${index}`, 60)]))
@@ -158,7 +158,7 @@ test('G3: connections that are killed while commits are under way lose and doubl
   await expectOnce(backends[0]!, written)
 }, 60_000)
 
-test('G3, G4: Redis that crashes, is gone, and comes back has every acknowledged commit once', async () => {
+test('F3, G3, G4: Redis that crashes, is gone, and comes back has every acknowledged commit once', async () => {
   const { server } = await redisFor({ appendOnly: 'always' })
   const backend = await opened(server.url)
   const writers = ['a', 'b', 'c'].map((key) => write(backend, key, 80))
@@ -172,7 +172,7 @@ test('G3, G4: Redis that crashes, is gone, and comes back has every acknowledged
   await expectOnce(backend, await Promise.all(writers))
 }, 60_000)
 
-test('a Redis that hangs is given up, and what was sent to it is told as unknown; the rest fails at once', async () => {
+test('F18: a Redis that hangs is given up, and what was sent to it is told as unknown; the rest fails at once', async () => {
   const { server } = await redisFor()
   const backend = await opened({ url: server.url, redisOptions })
   const { head: base } = await store(backend)
@@ -188,7 +188,7 @@ test('a Redis that hangs is given up, and what was sent to it is told as unknown
   expect(await backend.log(contextId, 1)).toEqual(batch.entries)
 }, 30_000)
 
-test('out of memory: a commit is refused whole, reads and syncs go on, a delete makes room', async () => {
+test('F8: out of memory: a commit is refused whole, reads and syncs go on, a delete makes room', async () => {
   const { server, admin } = await redisFor()
   const backend = await opened(server.url)
   const { head: base } = await store(backend, { pad: 20_000, members: [{ stream: at(1) }] })
@@ -216,7 +216,7 @@ test('out of memory: a commit is refused whole, reads and syncs go on, a delete 
   await store(backend, { contextId: 'new' })
 })
 
-test('a primary that has become a replica refuses commits, and takes them when it is primary again', async () => {
+test('F10: a primary that has become a replica refuses commits, and takes them when it is primary again', async () => {
   const { server, admin } = await redisFor()
   const backend = await opened(server.url)
   const { head: base } = await store(backend)
@@ -237,7 +237,7 @@ test('a primary that has become a replica refuses commits, and takes them when i
   await store(backend, { base })
 })
 
-test('errors at run time carry no password, no address, no data and no word of Redis', async () => {
+test('F43: errors at run time carry no password, no address, no data and no word of Redis', async () => {
   const { server, admin } = await redisFor({ password: 'sesame-1234' })
   const backend = await opened({ url: server.url, redisOptions })
   const { head: base } = await store(backend)

@@ -184,7 +184,7 @@ const garbage = [
   Buffer.from('c1', 'hex'),
 ]
 
-test('garbage on every channel is counted and ignored, and deltas go on', async () => {
+test('F20: garbage on every channel is counted and ignored, and deltas go on', async () => {
   const { server, admin } = await redisFor()
   const backend = await opened(server.url)
   const node = await nodeOf(backend)
@@ -204,7 +204,7 @@ test('garbage on every channel is counted and ignored, and deltas go on', async 
   expect(client.socket.connected).toBe(true)
 })
 
-test('G5: a killed subscriber connection is made again, what may have been missed is told once all channels are back, and deltas go on', async () => {
+test('F15, G5: a killed subscriber connection is made again, what may have been missed is told once all channels are back, and deltas go on', async () => {
   const { server, admin } = await redisFor()
   const backend = await opened(server.url)
   const node = await nodeOf(backend)
@@ -249,7 +249,7 @@ test('F16: a subscriber connection on which nothing comes through any more is no
   expect(client.got).toEqual(['before', 'after'])
 }, 20_000)
 
-test('while Redis is gone nothing that is sent through the adapter ends the process, and afterwards all goes on', async () => {
+test('F19: while Redis is gone nothing that is sent through the adapter ends the process, and afterwards all goes on', async () => {
   const { server } = await redisFor({ appendOnly: 'always' })
   const backend = await opened({ url: server.url, redisOptions: { commandTimeout: 1_000 } })
   const other = await opened(server.url)

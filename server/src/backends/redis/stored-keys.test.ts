@@ -8,7 +8,7 @@ const keys = namesOf('contextd', 'contextd').context(contextId)
 const listAll = { limit: 0, offset: 0, order: 'asc', prefix: '', updatedSince: 0 } as const
 
 test.each([0, 1, 2, 3, 4])(
-  'a key of another type (number %i) makes every write of its context fail whole, and only of its context',
+  'F9: a key of another type (number %i) makes every write of its context fail whole, and only of its context',
   async (number) => {
     const { server, admin } = await redisFor()
     const backend = await opened(server.url)
@@ -41,7 +41,7 @@ test.each([0, 1, 2, 3, 4])(
   },
 )
 
-test('parts of a context that do not fit together are an error until they do, and nothing is written on them', async () => {
+test('F12: parts of a context that do not fit together are an error until they do, and nothing is written on them', async () => {
   const { server, admin } = await redisFor()
   const backend = await opened(server.url)
   const [, second] = await storeMany(backend, 2)
@@ -66,7 +66,7 @@ test.each([
   ['row', 0],
   ['snapshot', 1],
   ['log', 2],
-] as const)('G7: a context that has lost its %s is gone, and is created anew in another incarnation', async (_name, number) => {
+] as const)('F12, G7: a context that has lost its %s is gone, and is created anew in another incarnation', async (_name, number) => {
   const { server, admin } = await redisFor()
   const backend = await opened(server.url)
   const [, , third] = await storeMany(backend, 3, { pad: 700 })
@@ -82,7 +82,7 @@ test.each([
   expect((await backend.load(contextId))!.snapshot).toBe(stateAt(4))
 })
 
-test('a context whose log is lost, but not its state, goes on without history', async () => {
+test('F12: a context whose log is lost, but not its state, goes on without history', async () => {
   const { server, admin } = await redisFor()
   const backend = await opened(server.url)
   const first = await store(backend, { members: [{}, {}] })
