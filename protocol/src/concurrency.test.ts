@@ -3,6 +3,7 @@ import { applyOperations } from './apply-operations.ts'
 import { diffToOperations } from './diff-to-operations.ts'
 import { isContextdError } from './errors.ts'
 import type { JsonObject } from './json.ts'
+import { concurrencyGuide } from './testing/concurrency-guide.ts'
 import { concurrencyTable } from './testing/concurrency-table.ts'
 import type { ConcurrentCall, Outcome } from './testing/concurrency-row.ts'
 
@@ -76,4 +77,8 @@ test.each([
   ],
 ])('%s becomes the one operation that says so', (_, before, after, operation, itemKey = 'id') => {
   expect(diffToOperations(before, after, { itemKey })).toEqual([operation])
+})
+
+test('the guide shows this very table; `vitest -u` writes it', async () => {
+  await expect(concurrencyGuide()).toMatchFileSnapshot('../../docs/guides/concurrency.md')
 })
