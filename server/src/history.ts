@@ -48,8 +48,12 @@ export function* forwards(contextId: string, state: JsonObject, entries: readonl
   }
 }
 
-/** One delta from a state at an earlier version to a context as it is now. */
-export function composed(contextId: string, baseVersion: number, before: JsonObject, now: KnownContext, itemKey: string): Step {
+/**
+ * One delta from a state at an earlier version to a context as it is now.
+ * @param itemKey null: the changes one by one are not wanted
+ */
+export function composed(contextId: string, baseVersion: number, before: JsonObject, now: KnownContext, itemKey: string | null): Step {
   const after = now.state!
-  return { delta: { ...emptyDelta(contextId, now), baseVersion, changes: diff(before, after, { itemKey }) }, before, after }
+  const changes = itemKey === null ? [] : diff(before, after, { itemKey })
+  return { delta: { ...emptyDelta(contextId, now), baseVersion, changes }, before, after }
 }

@@ -8,6 +8,7 @@ import type { ClientSync, Watcher } from './engine.ts'
 import { fastForward, fromStored } from './known-context.ts'
 import type { KnownContext } from './known-context.ts'
 import type { Logger } from './logger.ts'
+import { Past } from './past.ts'
 import { syncReply } from './sync-reply.ts'
 import type { SyncAnswered } from './sync-reply.ts'
 
@@ -26,6 +27,7 @@ export class LiveContext {
   readonly contextId: string
   readonly committer: Committer
   readonly watchers = new Set<Watcher>()
+  readonly past = new Past()
   /** Calls under way that need it. */
   uses = 0
   readonly #options: LiveContextOptions

@@ -1,5 +1,5 @@
-import { ContextdError, checkContextId, checkOperations, isContextdError } from '@contextd/protocol'
-import type { ContextInfo, Delta, DeltaFormat, Head, JsonObject, Operation, Snapshot, SyncAnswer } from '@contextd/protocol'
+import { ContextdError, checkContextId, checkOperations, formats, isContextdError } from '@contextd/protocol'
+import type { ContextInfo, Delta, DeltaFormat, Head, JsonObject, LockToken, Operation, Snapshot, SyncAnswer } from '@contextd/protocol'
 import type { LogEntry } from './backends/backend.ts'
 import type { Answer } from './commit-queue.ts'
 import type { KnownHead, ListOptions, WriteOptions, WriteResult } from './contexts-types.ts'
@@ -7,12 +7,14 @@ import type { Decided } from './decide.ts'
 import type { CommitRequest } from './engine.ts'
 import { defaultListLimit } from './engine-node.ts'
 import type { EngineNode } from './engine-node.ts'
-import { backwards, composed, deltaOf, emptyDelta } from './history.ts'
+import { backwards, deltaOf, emptyDelta } from './history.ts'
 import type { Step } from './history.ts'
 import { copyJson, frozen, takePatch, takeState } from './json-copy.ts'
 import { followsOn, serverAuthor } from './known-context.ts'
 import type { KnownContext } from './known-context.ts'
+import type { Lock, LockOptions } from './lock-handle.ts'
 import { wholeOf } from './options.ts'
+import type { Past } from './past.ts'
 import { Transaction } from './transaction.ts'
 import { checkOptions, checkSince, checkWriteOptions } from './write-options.ts'
 
@@ -24,7 +26,8 @@ const defaultRetries = 3
 const defaultHistoryLimit = 100
 /** How often a read of state and log is tried anew, when the context began a new life in between. */
 const mostReads = 5
-const writeOptions = ['ifVersion', 'ifRevision', 'user', 'initial']
+const writeOptions = ['ifVersion', 'ifRevision', 'lock', 'user', 'initial']
+const lockOptions = ['ttlMs', 'retryDelayMs', 'maxRetries', 'signal']
 
 /** The calls of an application, on the engine: what `createContexts` returns, there with the types of its definitions (see `Contexts`). */
 export class NodeContexts {
@@ -96,7 +99,7 @@ export class NodeContexts {
   async sync(id: string, since: number | KnownHead | null): Promise<SyncAnswer<JsonObject, unknown>> {
     const contextId = this.#id(id)
     const from = since === null ? null : checkSince(since)
-    const { now, state, entries } = await this.#read(contextId, ({ head }) => {
+    const { now, entries, past } = await this.#read(contextId, ({ head }) => {
       if (from === null || from.version >= head.version) return null
       if (from.incarnation !== undefined && from.incarnation !== head.incarnation) return null
       const { deltaThreshold } = this.#node
@@ -106,7 +109,7 @@ export class NodeContexts {
     const first = entries[0]
     // A number alone cannot tell whether the history is still the same; a head can.
     if (from !== null && first?.version === from.version + 1 && (from.revision ?? first.baseRevision) === first.baseRevision) {
-      return { type: 'delta', delta: this.#deltaSince(contextId, now, state, entries) }
+      return { type: 'delta', delta: this.#deltaSince(contextId, now, entries, past) }
     }
     return { type: 'full_context', context: snapshotOf(contextId, now) }
   }
@@ -179,6 +182,21 @@ export class NodeContexts {
     })
   }
 
+  async lock(id: string, key: string, options: LockOptions = {}): Promise<Lock> {
+    const contextId = this.#id(id)
+    checkOptions('lock', options, lockOptions)
+    return this.#node.locks.take(contextId, key, serverAuthor, options)
+  }
+
+  get leader(): { readonly isLeader: boolean } {
+    const { leader } = this.#node
+    return {
+      get isLeader() {
+        return leader.isLeader
+      },
+    }
+  }
+
   close(): Promise<void> {
     return this.#node.close()
   }
@@ -193,7 +211,7 @@ export class NodeContexts {
 
   /** Commits, and tells how it was decided. @throws what refused it */
   #commit(contextId: string, wanted: Wanted, options: WriteOptions): Promise<Decided<unknown>> {
-    const { conditions, user } = checkWriteOptions(options)
+    const { conditions, user } = checkWriteOptions(options, this.#node.limits.idBytes)
     const { operations, remove, initial } = wanted
     return new Promise((resolve, reject) => {
       const request: CommitRequest = {
@@ -208,7 +226,11 @@ export class NodeContexts {
         user,
         reply: (answer) => {
           if (answer.type === 'verdict' && answer.decided !== null && answer.decided.error === undefined) resolve(answer.decided)
-          else reject(errorOf(contextId, answer))
+          else {
+            const error = errorOf(contextId, answer)
+            if (options.lock !== undefined && isLockLost(error, options.lock)) this.#node.locks.lost(contextId, options.lock)
+            reject(error)
+          }
         },
       }
       // Most have no conditions, and an object that is put together from others is a slow one.
@@ -237,12 +259,14 @@ export class NodeContexts {
     return formatted
   }
 
-  #deltaSince(contextId: string, now: KnownContext, state: JsonObject, entries: readonly LogEntry[]): Delta<unknown> {
-    let first: Step | undefined
-    for (const step of backwards(contextId, state, entries)) first = step
-    const { delta, before } = first!
-    if (entries.length === 1) return this.#delta(first!)
-    return this.#delta(composed(contextId, delta.baseVersion, before, now, this.#node.declared(contextId).itemKey))
+  #deltaSince(contextId: string, now: KnownContext, entries: readonly LogEntry[], past: Past): Delta<unknown> {
+    if (entries.length > 1) {
+      // The verbose format looks at the states alone.
+      const itemKey = this.#format === formats.verbose ? null : this.#node.declared(contextId).itemKey
+      return this.#delta(past.step(contextId, now, entries, itemKey))
+    }
+    const [only] = backwards(contextId, now.state!, entries)
+    return this.#delta(only!)
   }
 
   /**
@@ -253,20 +277,21 @@ export class NodeContexts {
   async #read(
     contextId: string,
     from: (now: KnownContext) => number | null,
-  ): Promise<{ readonly now: KnownContext; readonly state: JsonObject; readonly entries: readonly LogEntry[] }> {
+  ): Promise<{ readonly now: KnownContext; readonly state: JsonObject; readonly entries: readonly LogEntry[]; readonly past: Past }> {
     return this.#node.using(contextId, async (live) => {
+      const { past } = live
       for (let reads = 1; ; reads += 1) {
         const now = await live.fresh()
         const { state, head } = now
         if (state === null) throw new ContextdError('not_found', `There is no context ${contextId}.`, { contextId })
         const after = from(now)
-        if (after === null) return { now, state, entries: [] }
-        const log = await this.#node.backend.log(contextId, after)
+        if (after === null) return { now, state, entries: [], past }
+        const log = await past.log(now, after, () => this.#node.backend.log(contextId, after))
         const entries = log.filter(({ version }) => version <= head.version)
-        if (entries.length === 0 && log.length === 0) return { now, state, entries }
-        if (entries.at(-1)?.revision === head.revision && isUnbroken(entries)) return { now, state, entries }
+        if (entries.length === 0 && log.length === 0) return { now, state, entries, past }
+        if (entries.at(-1)?.revision === head.revision && isUnbroken(entries)) return { now, state, entries, past }
         // The context began a new life between the two reads.
-        if (reads === mostReads) return { now, state, entries: [] }
+        if (reads === mostReads) return { now, state, entries: [], past }
       }
     })
   }
@@ -298,6 +323,9 @@ function errorOf(contextId: string, answer: Answer): unknown {
     },
   )
 }
+
+/** Whether a write was refused since the lock that it carried is no longer held. */
+const isLockLost = (error: unknown, { key }: LockToken): boolean => isContextdError(error, 'locked') && error.details['key'] === key
 
 /** The error, with the context that it is about; what the caller's own code threw stays as it is. */
 function located(error: unknown, contextId: string): unknown {
