@@ -1,12 +1,15 @@
 import type { ContextBackend } from '../backends/backend.ts'
+import { archiveCases } from './contract/archive-cases.ts'
 import { commitCases } from './contract/commit-cases.ts'
 import { handleCases } from './contract/handle-cases.ts'
 import type { KitCase, StoreUnderTest } from './contract/kit.ts'
 import { lifeCases } from './contract/life-cases.ts'
 import { listCases } from './contract/list-cases.ts'
-import { lockCases, lockedCommitCases } from './contract/lock-cases.ts'
+import { lockCases } from './contract/lock-cases.ts'
+import { lockedCommitCases } from './contract/locked-commit-cases.ts'
 import { streamCases } from './contract/stream-cases.ts'
 import { syncCases } from './contract/sync-cases.ts'
+import { pruneCases, staleCases } from './contract/upkeep-cases.ts'
 
 export type { StoreUnderTest } from './contract/kit.ts'
 
@@ -25,6 +28,9 @@ const allCases: readonly KitCase[] = [
   ...listCases,
   ...lockCases,
   ...lockedCommitCases,
+  ...archiveCases,
+  ...staleCases,
+  ...pruneCases,
   ...handleCases,
 ]
 

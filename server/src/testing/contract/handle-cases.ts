@@ -1,5 +1,7 @@
 import { EventEmitter, on } from 'node:events'
+import type { Head } from '@contextd/protocol'
 import type { ContextBackend } from '../../backends/backend.ts'
+import { restoreOf } from './archive-cases.ts'
 import { at, batchOf, contextId, everything, fact, recordOf, refuse, same, store, storeMany, synced } from './kit.ts'
 import type { KitCase } from './kit.ts'
 
@@ -52,6 +54,10 @@ async function hearsChange(backend: ContextBackend, other: ContextBackend, patie
     const next = await store(other, { base: head })
     await changes.next()
     same(await backend.heads([contextId]), [next.head])
+    const restored = restoreOf({ base: next.head })
+    same(await other.restore(restored), { type: 'restored' })
+    await changes.next()
+    same(await backend.heads([contextId]), [restored.head])
   } finally {
     stop()
   }
@@ -59,7 +65,16 @@ async function hearsChange(backend: ContextBackend, other: ContextBackend, patie
 
 const messageOf = (index: number): string => JSON.stringify(['h', [contextId, 'é😀', index, 'r']])
 
-/** Every stored batch's message comes once, in the order of versions, to both; those of refused batches do not. */
+/** Restores with a message, after a restore that is refused with another; returns the head. */
+async function restoreWith(backend: ContextBackend, base: Head, index: number): Promise<Head> {
+  const wrong = restoreOf({ base: { ...base, revision: 'other' }, message: messageOf(-index) })
+  same((await backend.restore(wrong)).type, 'conflict')
+  const batch = restoreOf({ base, message: messageOf(index) })
+  same(await backend.restore(batch), { type: 'restored' })
+  return batch.head
+}
+
+/** The message of every batch and restore that is stored comes once, in their order, to both; those of refused ones do not. */
 async function hearsMessages(backend: ContextBackend, other: ContextBackend, patienceMs: number): Promise<void> {
   const heard = new EventEmitter()
   const stops = [backend, other].map(({ publishing }, index) =>
@@ -80,7 +95,7 @@ async function hearsMessages(backend: ContextBackend, other: ContextBackend, pat
     for (let index = 1; index <= 20; index += 1) {
       const writer = index % 2 === 0 ? backend : other
       await refuse(writer, batchOf({ base: { ...base, revision: 'other' }, message: messageOf(-index) }))
-      base = (await store(writer, { base, message: messageOf(index) })).head
+      base = index % 5 === 0 ? await restoreWith(writer, base, index) : (await store(writer, { base, message: messageOf(index) })).head
       sent.push(messageOf(index))
     }
     for (const list of lists) {
