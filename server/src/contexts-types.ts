@@ -3,6 +3,7 @@ import type {
   Delta,
   Head,
   JsonObject,
+  LockToken,
   Operation,
   Patch,
   Snapshot,
@@ -11,6 +12,7 @@ import type {
   VerboseDelta,
 } from '@contextd/protocol'
 import type { User } from './authorize.ts'
+import type { Lock, LockOptions } from './lock-handle.ts'
 
 /** State of a context as the engine reads it: declared by a definition, else JSON. Ids are any string here, since servers get them from outside. */
 export type EngineState<C, Id extends string> = Id extends keyof C
@@ -27,6 +29,8 @@ export interface WriteOptions<S = object> {
   ifVersion?: number
   /** Commit only on this revision, else `conflict`. */
   ifRevision?: string
+  /** Lock that the commit carries; lost in the meantime: `locked`. */
+  lock?: LockToken
   /** On whose behalf: author of the commit. Default: the server. */
   user?: User
   /** An absent context is created from this, in the same commit. Default: the `initial` of its definition. */
@@ -55,7 +59,7 @@ export interface ListOptions {
 
 /** The engine: `C` the declared contexts, `D` the changes as the chosen format shapes them. What it hands out is frozen: copy a state to change it. */
 export interface Contexts<C = {}, D = VerboseDelta> {
-  /** Replaces the whole state; creates the context. @throws {ContextdError} `conflict` – a condition fails · `invalid_state` – the schema refuses · `too_large` */
+  /** Replaces the whole state; creates the context. @throws {ContextdError} `conflict` – a condition fails · `invalid_state` – the schema refuses · `too_large` · `locked` */
   set<Id extends string>(id: Id, state: StateIn<C, Id>, options?: WriteOptions<StateIn<C, Id>>): Promise<WriteResult<EngineState<C, Id>, D>>
   /** Merges deeply (RFC 7396; null removes). @throws {ContextdError} `not_found` – absent, and no `initial` · as `set` */
   update<Id extends string>(
@@ -86,7 +90,7 @@ export interface Contexts<C = {}, D = VerboseDelta> {
    * @throws {ContextdError} `not_found` · @throws {TypeError} not a whole number ≥ 0
    */
   sync<Id extends string>(id: Id, since: number | KnownHead | null): Promise<SyncAnswer<EngineState<C, Id>, D>>
-  /** Deletes the context and its log; resolves when absent. @throws {ContextdError} `conflict` – a condition fails */
+  /** Deletes the context and its log; resolves when absent. @throws {ContextdError} `conflict` – a condition fails · `locked` */
   delete(id: string, options?: Omit<WriteOptions, 'initial'>): Promise<void>
   /** Contexts by id, in code-unit order; for administration: it looks at every context of the store. */
   list(options?: ListOptions): Promise<ContextInfo[]>
@@ -103,6 +107,14 @@ export interface Contexts<C = {}, D = VerboseDelta> {
     listener: (delta: Delta<D>, snapshot: Snapshot<EngineState<C, Id>>) => void,
     options?: { onDelete?: () => void },
   ): () => void
-  /** Finishes commits, and closes the backend. */
+  /**
+   * Takes a lock of a context, waiting for it at most `maxRetries` × `retryDelayMs`. Its lease ends unless it is extended; a write that carries
+   * it (`{ lock }`) is stored only while it is held. The context need not exist.
+   * @throws {ContextdError} `locked` – held by another · `aborted` – by `signal` · `invalid_operation` – the key is none · `backend_unavailable`
+   */
+  lock(id: string, key: string, options?: LockOptions): Promise<Lock>
+  /** Whether this node leads the cluster. */
+  readonly leader: { readonly isLeader: boolean }
+  /** Finishes commits, releases leases and locks, closes the backend. */
   close(): Promise<void>
 }

@@ -8,6 +8,7 @@ import { settingsOf } from './options.ts'
 import type { ContextsOptions, DeltaFormats } from './options.ts'
 
 export type { Contexts, EngineState, KnownHead, ListOptions, WriteOptions, WriteResult } from './contexts-types.ts'
+export type { Lock, LockOptions } from './lock-handle.ts'
 
 /** Creates the engine; the type of its deltas follows `deltaFormat`, that of its states `contexts`. @throws {TypeError} an option is malformed. */
 export function createContexts<Formatted, const D extends readonly ContextDefinition[] = []>(

@@ -5,6 +5,7 @@ import { Beacon } from './beacon.ts'
 import type { Clock } from './clock.ts'
 import type { Committer } from './committer.ts'
 import type { Answered } from './commit-queue.ts'
+import { NodeLocks } from './contexts-lock.ts'
 import type { Decided } from './decide.ts'
 import { Definitions } from './definitions.ts'
 import type { Declared } from './definitions.ts'
@@ -12,9 +13,20 @@ import type { ClientSync, CommitRequest, Engine, Watcher } from './engine.ts'
 import { Feed } from './feed.ts'
 import type { FeedListener } from './feed.ts'
 import { HookRunner } from './hooks.ts'
+import type { KnownContext } from './known-context.ts'
+import { Leader } from './leader.ts'
 import { LiveContext } from './live-context.ts'
 import type { Logger } from './logger.ts'
 import type { Settings } from './options.ts'
+
+/** A context that a listener follows. */
+export interface Followed {
+  /** As it was told; null: nothing was read yet. */
+  readonly at: KnownContext | null
+  /** Resolves once a stored head was told, or what came after it; null: any. False: it could not be read. */
+  reach(head: Head | null): Promise<boolean>
+  readonly end: () => void
+}
 
 /** What only tests set. */
 export interface Timing {
@@ -39,6 +51,8 @@ export class EngineNode implements Engine {
   readonly logger: Logger
   readonly sessionTtlMs: number
   readonly deltaThreshold: number
+  readonly leader: Leader
+  readonly locks: NodeLocks
   readonly #settings: Settings
   readonly #timing: Timing
   readonly #definitions: Definitions
@@ -57,13 +71,16 @@ export class EngineNode implements Engine {
   #drained: (() => void) | null = null
 
   constructor(settings: Settings, timing: Timing = defaultTiming) {
-    const { backend, limits, clock, logger, sessionTtlMs, deltaThreshold } = settings
+    const { backend, limits, clock, logger, leaseMs, sessionTtlMs, deltaThreshold } = settings
     this.backend = backend
     this.limits = limits
     this.clock = clock
     this.logger = logger
     this.sessionTtlMs = sessionTtlMs
     this.deltaThreshold = deltaThreshold
+    const open = (): Promise<void> => this.open()
+    this.leader = new Leader({ backend, clock, logger, leaseMs, open })
+    this.locks = new NodeLocks({ backend, clock, idBytes: limits.idBytes, open })
     this.#settings = settings
     this.#timing = timing
     this.#definitions = new Definitions(settings.contexts, limits)
@@ -132,15 +149,27 @@ export class EngineNode implements Engine {
 
   /** Calls a listener of this process for each commit. Returns the end of it. */
   subscribe(contextId: string, listener: FeedListener): () => void {
+    return this.follow(contextId, listener).end
+  }
+
+  /** As `subscribe`, with what the listener was told. */
+  follow(contextId: string, listener: FeedListener): Followed {
     if (this.#closing !== null) throw closed()
     const opened = this.#feeds.get(contextId) ?? this.#openFeed(contextId)
     // Of its own, so that one listener may be given twice.
     const own: FeedListener = { step: (step, now) => listener.step(step, now), gone: () => listener.gone() }
-    opened.feed.listeners.add(own)
-    return () => {
-      if (!opened.feed.listeners.delete(own) || opened.feed.listeners.size > 0) return
-      this.#feeds.delete(contextId)
-      opened.end()
+    const { feed } = opened
+    feed.listeners.add(own)
+    return {
+      get at() {
+        return feed.at
+      },
+      reach: (head) => feed.reach(head),
+      end: () => {
+        if (!feed.listeners.delete(own) || feed.listeners.size > 0) return
+        this.#feeds.delete(contextId)
+        opened.end()
+      },
     }
   }
 
@@ -202,7 +231,9 @@ export class EngineNode implements Engine {
   async #close(): Promise<void> {
     this.#beacon.stop()
     this.#listening?.()
+    this.locks.stop()
     await this.#drain()
+    await Promise.all([this.leader.close(), this.locks.releaseAll()])
     for (const { end } of this.#feeds.values()) end()
     for (const { committer } of this.#contexts.values()) committer.end(closed())
     if (this.#sweep !== null) clearTimeout(this.#sweep)

@@ -25,6 +25,8 @@ export interface FeedOptions {
   readonly log: (after: number) => Promise<readonly LogEntry[]>
 }
 
+/** How long a commit that is stored may take to be told, before it is read, ms. */
+const patienceMs = 50
 /** Changes of one commit up to which old values are looked up in the state rather than in the log. */
 const fewChanges = 64
 
@@ -34,14 +36,45 @@ const fewChanges = 64
  */
 export class Feed {
   readonly listeners = new Set<FeedListener>()
+  /** Called when something was told. */
+  readonly #waiting = new Set<() => void>()
   readonly #options: FeedOptions
   /** What the listeners were told last; null: nothing was read yet. */
   #at: KnownContext | null = null
   #catching: 'no' | 'reading' | 'again' = 'no'
+  #caughtUp: Promise<boolean> = Promise.resolve(true)
 
   constructor(options: FeedOptions) {
     this.#options = options
-    this.catchUp()
+    void this.catchUp()
+  }
+
+  /** The context as the listeners were told of it; null: nothing was read yet. */
+  get at(): KnownContext | null {
+    return this.#at
+  }
+
+  /**
+   * Resolves once the listeners were told of a head that is stored, or of what came after it; null: of any. Should that take long, it is read.
+   * False: it could not be.
+   */
+  async reach(head: Head | null): Promise<boolean> {
+    if (head === null) return this.#at !== null || this.catchUp()
+    const isThere = (): boolean => this.#at?.head.incarnation === head.incarnation && this.#at.head.version >= head.version
+    if (isThere()) return true
+    await new Promise<void>((resolve) => {
+      const look = (): void => {
+        if (isThere()) end()
+      }
+      const end = (): void => {
+        clearTimeout(timer)
+        this.#waiting.delete(look)
+        resolve()
+      }
+      const timer = setTimeout(end, patienceMs)
+      this.#waiting.add(look)
+    })
+    return isThere() || this.catchUp()
   }
 
   /** Commits of this node, as they were stored. */
@@ -50,7 +83,7 @@ export class Feed {
       if (revision === null) continue
       // Nothing was read yet: what this commit was based on is where the listeners begin.
       this.#at ??= before
-      if (this.#catching !== 'no' || !sameHead(this.#at.head, before.head)) return this.catchUp()
+      if (this.#catching !== 'no' || !sameHead(this.#at.head, before.head)) return void this.catchUp()
       this.#at = after
       if (after.state === null) this.#tell((listener) => listener.gone())
       else {
@@ -75,18 +108,19 @@ export class Feed {
     } catch (error) {
       this.#options.logger.warn({ contextId: this.#options.contextId, error }, 'a publication could not be read')
     }
-    this.catchUp()
+    void this.catchUp()
   }
 
   /** The stored head. */
   head(head: Head): void {
-    if (this.#at === null || !sameHead(this.#at.head, head)) this.catchUp()
+    if (this.#at === null || !sameHead(this.#at.head, head)) void this.catchUp()
   }
 
-  /** Reads what may have been missed. */
-  catchUp(): void {
+  /** Reads what may have been missed. False: it could not be read. */
+  catchUp(): Promise<boolean> {
     if (this.#catching !== 'no') this.#catching = 'again'
-    else void this.#catchUp()
+    else this.#caughtUp = this.#catchUp()
+    return this.#caughtUp
   }
 
   /** Tells a frame that follows on what was told; false: something is missing, or it leads elsewhere. */
@@ -113,17 +147,21 @@ export class Feed {
     return true
   }
 
-  async #catchUp(): Promise<void> {
+  async #catchUp(): Promise<boolean> {
+    let read: boolean
     do {
       this.#catching = 'reading'
       try {
         await this.#read()
+        read = true
       } catch (error) {
+        read = false
         // The next beacon, commit or publication tries again.
         this.#options.logger.warn({ contextId: this.#options.contextId, error }, 'a subscription could not be brought to head')
       }
     } while ((this.#catching as string) === 'again')
     this.#catching = 'no'
+    return read
   }
 
   async #read(): Promise<void> {
@@ -170,6 +208,7 @@ export class Feed {
         this.#options.logger.error({ contextId: this.#options.contextId, error }, 'a subscriber failed')
       }
     }
+    for (const look of this.#waiting) look()
   }
 }
 

@@ -29,6 +29,8 @@ export interface ContextsOptions<
   deltaTtlMs?: number
   /** Most versions that the log keeps and that `sync` answers as a delta. Default: unset. */
   deltaThreshold?: number
+  /** Time until a leader that is gone is replaced, ms: shorter is sooner, and asks the store more often. At least 10, default 10,000. */
+  leaseMs?: number
   /** Time that a session's records are kept after its last use, ms. Default 7 d. */
   sessionTtlMs?: number
   /** What is known of kinds of contexts: their schema, what they begin as, the key of their list items. */
@@ -47,6 +49,7 @@ export interface Settings {
   readonly deltaTtlMs: number
   /** 0: unset. */
   readonly deltaThreshold: number
+  readonly leaseMs: number
   readonly sessionTtlMs: number
   readonly contexts: readonly ContextDefinition[]
   readonly hooks: Hooks | null
@@ -55,12 +58,15 @@ export interface Settings {
 }
 
 const dayMs = 86_400_000
+/** A lease is renewed in time only if asking the store takes much less. */
+const leastLeaseMs = 10
 const names: ReadonlySet<string> = new Set<keyof ContextsOptions>([
   'backend',
   'deltaFormat',
   'clock',
   'deltaTtlMs',
   'deltaThreshold',
+  'leaseMs',
   'sessionTtlMs',
   'contexts',
   'hooks',
@@ -74,13 +80,14 @@ export function settingsOf(options: ContextsOptions<keyof DeltaFormats | DeltaFo
   for (const name of Object.keys(options)) {
     if (!names.has(name)) throw new TypeError(`createContexts has no option ${name}; it has ${[...names].join(', ')}`)
   }
-  const { deltaTtlMs, deltaThreshold, sessionTtlMs } = options
+  const { deltaTtlMs, deltaThreshold, leaseMs, sessionTtlMs } = options
   return {
     backend: backendOf(options.backend),
     format: formatOf(options.deltaFormat),
     clock: clockOf(options.clock),
     deltaTtlMs: wholeOf('deltaTtlMs', deltaTtlMs, 0) ?? dayMs,
     deltaThreshold: wholeOf('deltaThreshold', deltaThreshold, 1) ?? 0,
+    leaseMs: wholeOf('leaseMs', leaseMs, leastLeaseMs) ?? 10_000,
     sessionTtlMs: wholeOf('sessionTtlMs', sessionTtlMs, 1) ?? 7 * dayMs,
     contexts: definitionsOf(options.contexts),
     hooks: hooksOf(options.hooks),

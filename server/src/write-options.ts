@@ -1,6 +1,8 @@
-import type { Head } from '@contextd/protocol'
+import type { Head, LockToken } from '@contextd/protocol'
 import type { User } from './authorize.ts'
+import { checkLockKey } from './contexts-lock.ts'
 import type { KnownHead, WriteOptions } from './contexts-types.ts'
+import type { Submission } from './decide.ts'
 import { wholeOf } from './options.ts'
 
 const longestUserId = 256
@@ -15,21 +17,38 @@ export function checkOptions(call: string, options: unknown, names: readonly str
   }
 }
 
-/** The conditions of a write, and on whose behalf it is. @throws {TypeError} one is malformed */
-export function checkWriteOptions({ ifVersion, ifRevision, user }: Omit<WriteOptions, 'initial'>): {
+/**
+ * The conditions of a write, and on whose behalf it is.
+ * @throws {ContextdError} `invalid_operation` – the key of the lock is none
+ * @throws {TypeError} one is malformed
+ */
+export function checkWriteOptions(
+  { ifVersion, ifRevision, lock, user }: Omit<WriteOptions, 'initial'>,
+  idBytes: number,
+): {
   /** Null: none. */
-  readonly conditions: Pick<WriteOptions, 'ifVersion' | 'ifRevision'> | null
+  readonly conditions: Pick<Submission<unknown>, 'ifVersion' | 'ifRevision' | 'locks'> | null
   readonly user: User | null
 } {
   wholeOf('ifVersion', ifVersion, 0)
   if (ifRevision !== undefined && typeof ifRevision !== 'string')
     throw new TypeError('ifRevision must be the revision of a context, a string')
   if (user !== undefined) checkUser(user)
-  const conditional = ifVersion !== undefined || ifRevision !== undefined
-  return {
-    conditions: conditional ? { ...(ifVersion !== undefined && { ifVersion }), ...(ifRevision !== undefined && { ifRevision }) } : null,
-    user: user ?? null,
+  const conditional = ifVersion !== undefined || ifRevision !== undefined || lock !== undefined
+  const conditions = {
+    ...(ifVersion !== undefined && { ifVersion }),
+    ...(ifRevision !== undefined && { ifRevision }),
+    ...(lock !== undefined && { locks: [lockOf(lock, idBytes)] }),
   }
+  return { conditions: conditional ? conditions : null, user: user ?? null }
+}
+
+function lockOf(lock: unknown, idBytes: number): LockToken {
+  if (typeof lock === 'object' && lock !== null && 'key' in lock && 'token' in lock) {
+    const { key, token } = lock
+    if (typeof key === 'string' && Number.isSafeInteger(token)) return { key: checkLockKey(key, idBytes), token: token as number }
+  }
+  throw new TypeError('lock must be what lock() gave: { key, token }')
 }
 
 function checkUser(user: unknown): void {
