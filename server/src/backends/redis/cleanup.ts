@@ -48,8 +48,15 @@ export class Cleanup {
   async touch(contextIds: readonly string[], now: number): Promise<void> {
     for (let from = 0; from < contextIds.length; from += pageSize) {
       const ids = contextIds.slice(from, from + pageSize)
-      await this.#connection.run(touchScript, this.#names.index, [String(now), ...ids])
+      const versions = await Promise.all(ids.map((id) => this.#version(id)))
+      const there = ids.filter((_, index) => versions[index]! > 0)
+      if (there.length > 0) await this.#connection.run(touchScript, this.#names.index, [String(now), ...there])
     }
+  }
+
+  async #version(contextId: string): Promise<number> {
+    const [row] = this.#names.context(contextId)
+    return Number(await unlessDamaged(this.#connection.send((client) => client.hget(row, 'v'))))
   }
 
   /** See `ContextBackend.stale`. */
