@@ -85,7 +85,9 @@ export class EngineNode implements Engine {
     this.#timing = timing
     this.#definitions = new Definitions(settings.contexts, limits)
     this.#hooks = settings.hooks && new HookRunner(settings.hooks, logger)
-    this.#beacon = new Beacon({ backend, logger, intervalMs: timing.beaconMs, told: (contextId, head) => this.#tellHead(contextId, head) })
+    const { publishing } = backend
+    const intervalMs = publishing.type === 'beacon' ? publishing.intervalMs : timing.beaconMs
+    this.#beacon = new Beacon({ backend, logger, intervalMs, told: (contextId, head) => this.#tellHead(contextId, head) })
   }
 
   /** What is declared of a context. */

@@ -281,6 +281,8 @@ export interface ListQuery {
 export type Publishing =
   /** Nobody else writes here. */
   | { readonly type: 'none' }
+  /** Another process may write, and nobody says so: the head of each open context is read once in this time, ms. */
+  | { readonly type: 'beacon'; readonly intervalMs: number }
   /** `changed` is called when another process may have written: the heads of open contexts are read then. */
   | { readonly type: 'poll'; onChange(changed: () => void): () => void }
   /** The store publishes `CommitBatch.message` to all nodes in the atomic step of the commit. */

@@ -10,6 +10,7 @@ test('a URL names a backend', () => {
   expect(openBackend('MEMORY:').name).toBe('memory')
   expect(openBackend('sqlite:contexts.db').name).toBe('sqlite')
   expect(openBackend('redis://localhost:6379').publishing.type).toBe('publish')
+  expect(openBackend('s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=eu-central-1').name).toBe('s3')
   expect(openBackend('rediss://me:secret@localhost').name).not.toContain('secret')
 })
 
@@ -37,7 +38,9 @@ test('a URL that names nothing is a mistake, told at once and without what may b
     'memory:x',
     'mongodb://me:secret@host',
     'redis://me:secret@[',
-    's3://bucket',
+    's3://',
+    's3://me:secret@bucket',
+    's3://bucket?secretAccessKey=secret',
     undefined as unknown as string,
   ]) {
     expect(() => openBackend(url)).toThrow(TypeError)

@@ -1,11 +1,12 @@
 import type { ContextBackend } from './backend.ts'
 import { memoryBackend } from './memory.ts'
 import { redisBackend } from './redis/redis.ts'
+import { s3Backend } from './s3.ts'
 import { sqliteBackend } from './sqlite.ts'
 
 /**
  * Opens the backend that a URL names: `memory:`, `sqlite:contextd.db`, `sqlite:///var/lib/contextd.db`, `redis://localhost:6379`,
- * `rediss://user:password@host`.
+ * `rediss://user:password@host`, `s3://bucket/prefix?endpoint=https://host&region=eu-central-1`.
  * @throws {TypeError} the scheme is unknown, or what follows it names nothing
  */
 export function openBackend(url: string): ContextBackend {
@@ -16,9 +17,10 @@ export function openBackend(url: string): ContextBackend {
     return memoryBackend()
   }
   if (scheme === 'redis' || scheme === 'rediss') return redisBackend(url)
+  if (scheme === 's3') return s3Backend(url)
   if (scheme === 'sqlite') return sqliteBackend(rest.replace(/^\/\//, ''))
   // Without the URL itself: it may hold a password.
   throw new TypeError(
-    `A store is named by a URL: memory:, sqlite:FILE, redis://HOST:PORT or rediss://HOST:PORT${scheme ? `; ${scheme}: is not known` : ''}.`,
+    `A store is named by a URL: memory:, sqlite:FILE, redis://HOST:PORT, rediss://HOST:PORT or s3://BUCKET${scheme ? `; ${scheme}: is not known` : ''}.`,
   )
 }

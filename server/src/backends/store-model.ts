@@ -252,7 +252,7 @@ export class StoreModel {
   /** Puts a context back as it was: what a rollback of the store looks like. */
   putBack({ contextId, row, snapshot, log, records, locks, lastToken, touchedAt }: StoreCopy): void {
     this.#cells.delete(contextId)
-    if (row === null && records.size === 0 && locks.size === 0) return
+    if (row === null && records.size === 0 && locks.size === 0 && lastToken === 0) return
     const cell: Cell = { ...emptyCell(), row, snapshot, log: [...log], locks: new Map(locks), lastToken, touchedAt }
     for (const [key, record] of records) keep(cell, key, record)
     this.#cells.set(contextId, cell)

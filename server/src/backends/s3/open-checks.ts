@@ -1,0 +1,89 @@
+import { ContextdError } from '@contextd/protocol'
+import type { Bucket } from './bucket.ts'
+import { S3Failure } from './errors.ts'
+import type { Names } from './names.ts'
+import { schema } from './stored-object.ts'
+
+const marker = JSON.stringify({ app: 'contextd', schema })
+/** An etag that no object has. */
+const noEtag = '00000000000000000000000000000000'
+
+/**
+ * Checks that the bucket can be used, and marks it as ours. All writes are of the same text in the same place, so that they change nothing.
+ * @throws {ContextdError} `backend_unavailable` – one line for whoever runs the process
+ */
+export async function checkBucket(bucket: Bucket, names: Names, address: string): Promise<void> {
+  try {
+    await bucket.list(names.beginning(''), null, 1)
+    const etag = await markedBy(bucket, names, address)
+    await checkConditions(bucket, names, address, etag)
+  } catch (error) {
+    throw cannotOpen(address, error)
+  }
+}
+
+/** Finds the marker, or makes it; its etag. */
+async function markedBy(bucket: Bucket, names: Names, address: string): Promise<string> {
+  for (let tries = 0; tries < 3; tries += 1) {
+    const found = await bucket.read(names.marker, null)
+    if (found !== null && found !== 'same') {
+      if (found.body === marker) return found.etag
+      throw cannotUse(`${address} belongs to another program, or to another version of this one. Choose another bucket or prefix.`)
+    }
+    const written = await bucket.write(names.marker, null, marker, '')
+    // Else another process was faster.
+    if (written.type === 'written') return written.etag
+  }
+  throw cannotUse(`${address} does not keep what is written.`)
+}
+
+/** A store that writes in spite of a condition would lose commits without a word. */
+async function checkConditions(bucket: Bucket, names: Names, address: string, etag: string): Promise<void> {
+  const write = async (known: string | null): Promise<boolean> => (await bucket.write(names.marker, known, marker, '')).type === 'written'
+  const refuses = !(await write(null)) && !(await write(noEtag))
+  if (refuses && (await write(etag))) return
+  // Some compare the etag letter by letter with one that has no quotes.
+  bucket.quotes = false
+  if (refuses && !(await write(noEtag)) && (await write(etag))) return
+  throw cannotUse(
+    `${address} lacks conditional writes (If-Match and If-None-Match of PUT), without which commits would be lost. Use another store.`,
+  )
+}
+
+/** Whether the store looks at the condition of a DELETE, as few do. */
+export async function keepsOnCondition(bucket: Bucket, names: Names): Promise<boolean> {
+  await bucket.write(names.probe, null, marker, '')
+  const kept = (await bucket.remove(names.probe, noEtag)) === 'changed' && (await bucket.look(names.probe)) !== null
+  if (kept) await bucket.remove(names.probe, null)
+  return kept
+}
+
+const cannotUse = (message: string): ContextdError => new ContextdError('backend_unavailable', message)
+
+const reasons: Readonly<Record<string, string>> = {
+  AccessDenied: 'does not allow its user what is needed: s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject. Extend its policy.',
+  InvalidAccessKeyId: 'refuses the access key. Check AWS_ACCESS_KEY_ID.',
+  SignatureDoesNotMatch: 'refuses the secret key. Check AWS_SECRET_ACCESS_KEY.',
+  ExpiredToken: 'refuses the session token: it has expired. Set a new AWS_SESSION_TOKEN.',
+  InvalidToken: 'refuses the session token. Check AWS_SESSION_TOKEN.',
+  RequestTimeTooSkewed: 'refuses our time. Set the clock of this machine.',
+  NoSuchBucket: 'does not exist. Make it, or check its name.',
+  InvalidBucketName: 'does not exist: it cannot be the name of a bucket.',
+  PermanentRedirect: 'is in another region. Check AWS_REGION.',
+  AuthorizationHeaderMalformed: 'is in another region. Check AWS_REGION.',
+  NotImplemented: 'lacks what is needed. Use another store.',
+  ENOTFOUND: 'cannot be found: there is no host of that name (ENOTFOUND).',
+}
+
+/** What `open()` tells of a bucket that cannot be used: one line, without keys. */
+function cannotOpen(address: string, error: unknown): ContextdError {
+  if (error instanceof ContextdError) return error
+  if (!(error instanceof S3Failure)) throw error
+  const { reason, status } = error
+  if (reason in reasons) return cannotUse(`${address} ${reasons[reason]}`)
+  if (status === 301 || status === 307) return cannotUse(`${address} ${reasons['PermanentRedirect']}`)
+  if (status === 403) return cannotUse(`${address} ${reasons['AccessDenied']}`)
+  const code = /^\w+$/.test(reason) ? reason : ''
+  if (status === 0) return cannotUse(`${address} cannot be reached${code && ` (${code})`}. Check that it is there, and its endpoint.`)
+  return cannotUse(`${address} does not answer as an S3 store (${[status, code].filter(Boolean).join(' ')}). Check its endpoint.`)
+}
