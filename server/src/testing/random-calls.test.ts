@@ -14,7 +14,9 @@ vi.setConfig({ testTimeout: 120_000 })
 /** Kinds of answers that a run must have met, or it proves little. */
 const needed = `commit committed · commit conflict · commit conflict, no way · commit repeat · commit gap · commit fenced · commit expired ·
   sync found, same · sync found, since · sync found, known · sync found, stored · sync expired · sync found, stored, rolled back, fenced ·
-  sync found, same, fenced · load filled · log filled · log empty · heads filled · list filled`.split(/\s*·\s*/)
+  sync found, same, fenced · load filled · log filled · log empty · heads filled · list filled · commit locked · lock held · lock locked ·
+  unlock done · unlock nothing · locks filled · dump filled · dump empty · restore restored · restore conflict · stale filled ·
+  prunable filled · prune some · prune none · prune empty · touch nothing`.split(/\s*·\s*/)
 
 async function temporaryFile(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'contextd-'))

@@ -1,4 +1,3 @@
-import { deepStrictEqual } from 'node:assert'
 import type { ContextBackend } from '../backends/backend.ts'
 import { StoreModel } from '../backends/store-model.ts'
 import { CallMaker } from './call-maker.ts'
@@ -48,7 +47,7 @@ export async function randomCalls(options: RandomCallsOptions): Promise<RandomCa
       calls += 1
       const answer = `${call.name} ${outcomeOf(expected[index])}`
       answers[answer] = (answers[answer] ?? 0) + 1
-      compare(actual[index], expected[index], `seed ${seed}, call ${calls}: ${call.name} ${JSON.stringify(call.input)}`)
+      compare(call, actual[index], expected[index], `seed ${seed}, call ${calls}: ${call.name} ${JSON.stringify(call.input)}`)
     }
   }
   for (let group = 1; calls < options.calls; group += 1) {
@@ -59,18 +58,18 @@ export async function randomCalls(options: RandomCallsOptions): Promise<RandomCa
   return { calls, answers }
 }
 
-function compare(actual: unknown, expected: unknown, what: string): void {
+function compare(call: StoreCall, actual: unknown, expected: unknown, what: string): void {
   try {
-    deepStrictEqual(plain(actual), plain(expected))
+    call.compare(actual, expected)
   } catch (error) {
     throw new Error(`${what}\n${error instanceof Error ? error.message : String(error)}`, { cause: error })
   }
 }
 
-const plain = (value: unknown): unknown => (value === undefined ? undefined : (JSON.parse(JSON.stringify(value)) as unknown))
-
 /** Kind of an answer, for the report. */
 function outcomeOf(answer: unknown): string {
+  if (answer === undefined || typeof answer === 'boolean') return answer ? 'done' : 'nothing'
+  if (typeof answer === 'number') return answer > 0 ? 'some' : 'none'
   if (answer === null || Array.isArray(answer)) return answer === null || answer.length === 0 ? 'empty' : 'filled'
   const { type, way, rolledBack, before, missed, answers } = answer as {
     type?: string
