@@ -40,12 +40,13 @@ export class CallMaker {
     this.#ids = Array.from({ length: contextCount }, (_, index) => `${prefix}${random.pick(['a', 'b', 'B', 'a_', 'a.'])}${index}`)
   }
 
-  /** Calls that may be made at once: on different contexts, or a single one that looks at several. */
+  /** Calls that may be made at once: on different contexts, or such as look at several and change nothing. */
   nextGroup(): StoreCall[] {
     const random = this.#random
     // A long pause now and then, so that sessions and records grow old.
     this.#make.now += random.chance(0.01) ? random.below(40 * hourMs) : random.below(2_000)
-    if (random.chance(0.12)) return [this.#overMany()]
+    if (random.chance(0.03)) return [this.#touch(this.#someIds())]
+    if (random.chance(0.1)) return Array.from({ length: 1 + random.below(10) }, () => this.#lookAtSeveral())
     const ids = this.#ids.filter(() => random.chance(0.6))
     return ids.map((id) => this.#callOn(id))
   }
@@ -69,15 +70,15 @@ export class CallMaker {
     return calls
   }
 
-  #overMany(): StoreCall {
-    const { below, someIds } = { below: (end: number) => this.#random.below(end), someIds: () => this.#someIds() }
-    const kind = this.#random.weighted({ list: 2, heads: 2, stale: 3, prunable: 3, touch: 2 })
+  #lookAtSeveral(): StoreCall {
+    const random = this.#random
+    const kind = random.weighted({ list: 2, heads: 2, stale: 3, prunable: 3 })
+    const before = this.#make.now - random.below(20_000)
     if (kind === 'list') return this.#list()
-    if (kind === 'heads') return this.#headsAt(someIds())
-    if (kind === 'stale') return this.#stale(this.#make.now - below(20_000), below(12))
-    if (kind === 'touch') return this.#touch(someIds())
-    const maxVersions = this.#random.chance(0.5) ? 1 + below(15) : 0
-    return this.#prunable({ before: this.#random.chance(0.7) ? this.#make.now - below(20_000) : 0, maxVersions, limit: below(12) })
+    if (kind === 'heads') return this.#headsAt(this.#someIds())
+    if (kind === 'stale') return this.#stale(before, random.below(12))
+    const maxVersions = random.chance(0.5) ? 1 + random.below(15) : 0
+    return this.#prunable({ before: random.chance(0.7) ? before : 0, maxVersions, limit: random.below(12) })
   }
 
   #callOn(id: string): StoreCall {
