@@ -7,11 +7,12 @@ import type { Server as SocketServer } from 'socket.io'
 import type { User } from './authorize.ts'
 import { engineOf } from './engine.ts'
 import type { Engine } from './engine.ts'
+import { HttpApi } from './http/api.ts'
 import { notFound, route } from './http/routes.ts'
 import { checkServerOptions } from './server-options.ts'
 import type { ServerOptions } from './server-options.ts'
 import { isLoopback } from './socket/admission.ts'
-import { SocketLayer } from './socket/socket-layer.ts'
+import { SocketLayer, revokeEvent, within } from './socket/socket-layer.ts'
 
 const defaultPort = 4_000
 const defaultHost = '127.0.0.1'
@@ -50,6 +51,7 @@ export function createServer<U extends User = User>(options: ServerOptions<U>): 
 class ContextdServer implements Server {
   readonly #engine: Engine
   readonly #sockets: SocketLayer
+  readonly #api: HttpApi
   readonly #mayLeaveLoopback: boolean
   #http: HttpServer | HttpsServer | null = null
   /** The HTTP server, if it is this one's own. */
@@ -60,7 +62,19 @@ class ContextdServer implements Server {
   constructor(options: ServerOptions) {
     checkServerOptions(options)
     this.#engine = engineOf(options.contexts)
-    this.#sockets = new SocketLayer(this.#engine, { ...this.#engine.limits, ...options.limits }, options)
+    const limits = { ...this.#engine.limits, ...options.limits }
+    this.#sockets = new SocketLayer(this.#engine, limits, options)
+    const { node } = this.#sockets
+    this.#api = new HttpApi(this.#engine, {
+      limits,
+      access: node.access,
+      authenticate: options.authenticate && ((handshake) => options.authenticate!(handshake)),
+      origins: options.cors?.origin ?? [],
+      anonymous: options.anonymous === true,
+      counts: node.counts,
+    })
+    // Other nodes say so by the same event.
+    this.#sockets.io.on(revokeEvent, (userId: unknown, contextId: unknown) => this.#revokeStreams(userId, contextId))
     this.#mayLeaveLoopback = options.anonymous === true || options.authenticate !== undefined
   }
 
@@ -115,6 +129,11 @@ class ContextdServer implements Server {
     if (contextId !== undefined && typeof contextId !== 'string')
       throw new TypeError('revoke takes the id of a context, or nothing, after the user')
     this.#sockets.revoke(userId, contextId ?? null)
+    this.#revokeStreams(userId, contextId ?? null)
+  }
+
+  #revokeStreams(userId: unknown, contextId: unknown): void {
+    if (typeof userId === 'string' && (contextId === null || typeof contextId === 'string')) this.#api.revoke(userId, contextId)
   }
 
   async close({ drainMs = defaultDrainMs }: { drainMs?: number } = {}): Promise<void> {
@@ -127,7 +146,7 @@ class ContextdServer implements Server {
     const http = this.#own
     const ended = http?.listening ? new Promise((resolve) => http.close(resolve)) : null
     http?.closeIdleConnections()
-    await this.#sockets.drain(drainMs)
+    await Promise.all([this.#sockets.drain(drainMs), within(drainMs, this.#api.drain())])
     http?.closeAllConnections()
     await ended
   }
@@ -143,7 +162,7 @@ class ContextdServer implements Server {
     http.removeAllListeners('request')
     const options = { isReady: () => this.#isReady(), logger: this.#engine.logger }
     http.on('request', (request, response) => {
-      if (route(request, response, options)) return
+      if (this.#api.handle(request, response) || route(request, response, options)) return
       for (const other of others) other.call(http, request, response)
       if (others.length === 0) otherwise?.(request, response)
     })

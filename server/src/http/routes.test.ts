@@ -58,7 +58,7 @@ test('only GET and HEAD, and nothing else is there', async () => {
   expect([head.status, await head.text()]).toEqual([200, ''])
   const post = await fetch(`${url}/healthz`, { method: 'POST', body: 'x' })
   expect([post.status, post.headers.get('allow')]).toEqual([405, 'GET, HEAD'])
-  for (const path of ['/', '/v1/contexts', '/healthz/x', '/contextd.js/../x', '/__proto__', '/constructor']) {
+  for (const path of ['/', '/v1contexts', '/healthz/x', '/contextd.js/../x', '/__proto__', '/constructor']) {
     expect((await fetch(url + path)).status).toBe(404)
   }
 })

@@ -21,7 +21,12 @@ export async function authenticated(socket: Socket, authenticate: Authenticate |
     throw new ContextdError('update_required', `This server speaks wire version ${oldestWireVersion} and newer. Update the client.`)
   }
   if (authenticate === undefined) return null
-  const user = await asked(authenticate, { auth, headers, query, address, transport: 'socket' }, watch)
+  return recognised(authenticate, { auth, headers, query, address, transport: 'socket' }, watch)
+}
+
+/** Asks the hook who it is. @throws {ContextdError} `unauthenticated` – it does not know · what it says itself */
+export async function recognised(authenticate: Authenticate, handshake: Handshake, watch: Watch): Promise<User> {
+  const user = await asked(authenticate, handshake, watch)
   if (user === null || user === undefined) throw unauthenticated()
   if (typeof user !== 'object' || typeof user.id !== 'string' || user.id === '' || user.id.length > 256) {
     watch.failed(new TypeError('authenticate must give a user with an id of 1 to 256 characters, or null'))
@@ -43,7 +48,7 @@ async function asked(authenticate: Authenticate, handshake: Handshake, watch: Wa
 }
 
 const unauthenticated = (): ContextdError =>
-  new ContextdError('unauthenticated', 'The server does not know who this is. Sign in, and connect again.')
+  new ContextdError('unauthenticated', 'The server does not know who this is. Sign in, and try again.')
 
 /** An error as Socket.IO hands it to the client's `connect_error`: with the coded one as `data`. */
 export function connectError(error: unknown): Error {

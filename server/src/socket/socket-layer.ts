@@ -32,7 +32,7 @@ const spreadMs = 2_000
 /** How long closing connections have to send what is left, ms. */
 const flushMs = 1_000
 /** Event between the servers of a cluster: the user, and the context or null. */
-const revokeEvent = 'contextd:revoke'
+export const revokeEvent = 'contextd:revoke'
 
 /** The sockets of one server. */
 export class SocketLayer {
@@ -194,7 +194,7 @@ export class SocketLayer {
 }
 
 /** Waits for something, but no longer than this. */
-async function within(ms: number, promise: Promise<void>): Promise<void> {
+export async function within(ms: number, promise: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   await Promise.race([promise, new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))])
   clearTimeout(timer)
