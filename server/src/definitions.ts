@@ -1,5 +1,6 @@
 import { ContextdError } from '@contextd/protocol'
 import type { ContextDefinition, JsonObject, Limits, Operation, Path, SchemaIssue } from '@contextd/protocol'
+import { isInternal } from './backends/backend.ts'
 import { copyJson, takeState } from './json-copy.ts'
 
 /** What a definition says about one context. */
@@ -35,7 +36,7 @@ export class Definitions {
 
   /** What is declared of a context; of several patterns the first that fits counts. */
   of(contextId: string): Declared {
-    const kind = this.#kinds.find(({ matches }) => matches(contextId))
+    const kind = isInternal(contextId) ? undefined : this.#kinds.find(({ matches }) => matches(contextId))
     if (!kind) return undeclared
     const { definition, schema } = kind
     return {

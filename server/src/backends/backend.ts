@@ -319,6 +319,26 @@ export interface StoreUser {
   warn(details: object, message: string): void
 }
 
+/** A key of the store that other programs read: it holds a copy of what a source fetched. */
+export interface MaterializedKey {
+  readonly key: string
+  readonly type: 'list' | 'hash' | 'set' | 'string'
+  /** What it holds, in order: of a hash field and value in turn; of a string one. None: the key is not there. */
+  readonly values: Iterable<string>
+}
+/** Keys of the store beside contexts, for other programs. */
+export interface MaterializedKeys {
+  /** Why a key cannot be one of them: it is one of the store's own; null: it can. */
+  refusal(key: string): string | null
+  /** Why several cannot be put in place together; null: they can. */
+  refusalTogether(keys: readonly string[]): string | null
+  /**
+   * Puts all keys in place in one step, and none if the lock is not held with its token.
+   * @throws {ContextdError} `locked` · `invalid_operation` – a key holds another type than it should · `backend_unavailable`
+   */
+  swap(keys: readonly MaterializedKey[], fence: { readonly contextId: string; readonly key: string; readonly token: number }): Promise<void>
+}
+
 /** A backend, as an application passes it on. */
 export interface Backend {
   /** For logs and errors; without secrets. */
@@ -335,6 +355,8 @@ export interface Backend {
  */
 export interface ContextBackend extends Backend {
   readonly publishing: Publishing
+  /** Absent: there is no way to keep copies for other programs. */
+  readonly materialized?: MaterializedKeys
   /**
    * Connects and checks the store.
    * @param user none: nobody to agree with, or to warn
@@ -381,6 +403,10 @@ export function roomOf(contextId: string): string {
   const room = `{ctx:${contextId}}`
   return room.length === 20 ? `${room}.` : room
 }
+
+/** Contexts whose ids begin so are the engine's own: they are never listed, stale or prunable. No id of a user's does. */
+export const internalPrefix = '~'
+export const isInternal = (contextId: string): boolean => contextId.startsWith(internalPrefix)
 
 /** Head of a context that was never there. */
 export const noHead: Head = Object.freeze({ incarnation: '', version: 0, revision: '' })

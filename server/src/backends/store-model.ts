@@ -14,7 +14,7 @@ import { heldAt, lockStep } from '../locks.ts'
 import type { StoredLock } from '../locks.ts'
 import { syncStep } from '../sync-step.ts'
 import type { SyncView } from '../sync-step.ts'
-import { noHead, sameHead } from './backend.ts'
+import { isInternal, noHead, sameHead } from './backend.ts'
 import type {
   CommitBatch,
   CommitResult,
@@ -124,7 +124,14 @@ export class StoreModel {
   list(query: ListQuery): ListedContext[] {
     const listed: ListedContext[] = []
     for (const [contextId, { row }] of this.#cells) {
-      if (row === null || isAbsent(row) || !contextId.startsWith(query.prefix) || row.updatedAt < query.updatedSince) continue
+      if (
+        row === null ||
+        isAbsent(row) ||
+        isInternal(contextId) ||
+        !contextId.startsWith(query.prefix) ||
+        row.updatedAt < query.updatedSince
+      )
+        continue
       const { head, createdAt, updatedAt } = row
       listed.push({ contextId, version: head.version, revision: head.revision, createdAt, updatedAt })
     }
@@ -212,7 +219,7 @@ export class StoreModel {
   stale(before: number, limit: number): StaleContext[] {
     const stale: { readonly usedAt: number; readonly context: StaleContext }[] = []
     for (const [contextId, { row, log, touchedAt }] of this.#cells) {
-      if (row === null || isAbsent(row)) continue
+      if (row === null || isAbsent(row) || isInternal(contextId)) continue
       const usedAt = Math.max(row.updatedAt, touchedAt)
       if (usedAt < before) stale.push({ usedAt, context: { contextId, head: row.head, logged: log.length } })
     }
@@ -225,7 +232,7 @@ export class StoreModel {
     const found: string[] = []
     for (const [contextId, { row, log }] of this.#cells) {
       if (found.length === limit) break
-      if (isAbsent(row) || log.length === 0) continue
+      if (isAbsent(row) || isInternal(contextId) || log.length === 0) continue
       if (log[0]!.committedAt < before || (maxVersions > 0 && log.length > maxVersions)) found.push(contextId)
     }
     return found

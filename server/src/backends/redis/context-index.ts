@@ -1,3 +1,4 @@
+import { isInternal } from '../backend.ts'
 import type { ListQuery, ListedContext } from '../backend.ts'
 import type { Connection } from './connection.ts'
 import { reasonOf } from './errors.ts'
@@ -42,17 +43,20 @@ export class ContextIndex {
    * @param oldest when the oldest entry of its log will have been committed, ms; null: the log will be empty
    */
   async add(contextId: string, usedAt: number, oldest: number | null): Promise<void> {
+    if (isInternal(contextId)) return
     const bound = oldest === null ? '' : String(boundOf(oldest))
     await this.#connection.run(addToIndexScript, this.#names.index, [contextId, String(usedAt), bound])
   }
 
   /** Puts in a context that is there, should the index have lost it. */
   async keep(contextId: string): Promise<void> {
+    if (isInternal(contextId)) return
     await this.#connection.run(keepInIndexScript, this.#names.index, [contextId])
   }
 
   /** Notes the first entry of a log that was empty. */
   async begin(contextId: string, committedAt: number): Promise<void> {
+    if (isInternal(contextId)) return
     const [, , , , logged] = this.#names.index
     await this.#connection.send((client) => client.zadd(logged, boundOf(committedAt), contextId))
   }

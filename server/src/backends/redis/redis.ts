@@ -14,6 +14,7 @@ import type {
   LockRequest,
   LockResult,
   LogEntry,
+  MaterializedKeys,
   PrunableQuery,
   PruneBatch,
   RestoreBatch,
@@ -34,6 +35,7 @@ import { Connection } from './connection.ts'
 import { ContextIndex } from './context-index.ts'
 import { closed, reasonOf, toldError } from './errors.ts'
 import { namesOf } from './keys.ts'
+import { RedisMaterializedKeys } from './materialize.ts'
 import type { Names } from './keys.ts'
 import { decodeLock, decodeLocks, lockArguments, lockScript, locksScript, unlockScript } from './lock-scripts.ts'
 import { cannotOpen, checkServer } from './open-checks.ts'
@@ -64,6 +66,7 @@ export function redisBackend(options?: string | RedisBackendOptions): ContextBac
 export class RedisBackend implements ContextBackend {
   readonly name = 'redis'
   readonly publishing: StorePublishing
+  readonly materialized: MaterializedKeys
   readonly #settings: RedisSettings
   readonly #names: Names
   readonly #connection: Connection
@@ -89,6 +92,7 @@ export class RedisBackend implements ContextBackend {
       this.#names.heartbeat(randomUUID()),
     )
     this.publishing = this.#publishing()
+    this.materialized = this.#materialized()
   }
 
   /** How many messages on its channels could not be used; others may publish there too. */
@@ -183,6 +187,11 @@ export class RedisBackend implements ContextBackend {
     return (await this.#writing(pruneScript, batch.contextId, pruneArguments(batch))) as number | null
   }
 
+  /** Publishes on a channel that is not one of ours, for other programs: at most once. @throws {ContextdError} `backend_unavailable` */
+  async publishPlain(channel: string, message: string): Promise<void> {
+    await this.#reading(() => this.#connection.send((client) => client.publish(channel, message)))
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     // Why it could not be opened was told to who opened it.
@@ -238,6 +247,22 @@ export class RedisBackend implements ContextBackend {
       // Another program has put something else there: the context is gone, and the other heads are wanted all the same.
       if (reasonOf(error) === 'WRONGTYPE') return noHead
       throw error
+    }
+  }
+
+  #materialized(): MaterializedKeys {
+    const keys = new RedisMaterializedKeys(this.#connection, this.#names, this.#settings.prefix)
+    return {
+      refusal: (key) => keys.refusal(key),
+      refusalTogether: () => keys.refusalTogether(),
+      swap: async (wanted, fence) => {
+        this.#use()
+        try {
+          await keys.swap(wanted, fence)
+        } catch (error) {
+          throw toldError(error, false)
+        }
+      },
     }
   }
 

@@ -1,5 +1,6 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite'
 import { recordsPrunedPerStep } from '../../commit-step.ts'
+import { internalPrefix } from '../backend.ts'
 
 /** A context's row as SQLite keeps it; version NULL: it has none. */
 export interface ContextColumns {
@@ -49,8 +50,10 @@ export interface LockColumns {
 const columns = `incarnation, version, revision, created_at, updated_at, updated_by,
   snapshot_version, snapshot_size, first_version, log_size, since_snapshot_size, schema, restored, oldest_at`
 const absent = '(version IS NULL OR version = 0)'
+/** Contexts that are there, and not the engine's own. */
+const present = `version > 0 AND id < '${internalPrefix}'`
 const listed = (order: 'ASC' | 'DESC'): string => `SELECT id, version, revision, created_at, updated_at FROM contexts
-  WHERE version > 0 AND id >= ? AND id < ? AND updated_at >= ? ORDER BY id ${order} LIMIT ? OFFSET ?`
+  WHERE ${present} AND id >= ? AND id < ? AND updated_at >= ? ORDER BY id ${order} LIMIT ? OFFSET ?`
 
 const sql = {
   context: `SELECT number, ${columns} FROM contexts WHERE id = ?`,
@@ -86,9 +89,9 @@ const sql = {
   setLastToken: 'UPDATE contexts SET last_token = ? WHERE number = ?',
   touch: 'UPDATE contexts SET touched_at = ?2 WHERE id = ?1 AND version > 0 AND touched_at < ?2',
   stale: `SELECT id, incarnation, version, revision, version - first_version + 1 AS logged FROM contexts
-    WHERE version > 0 AND max(updated_at, touched_at) < ? ORDER BY max(updated_at, touched_at), id LIMIT ?`,
-  oldLogs: 'SELECT id FROM contexts WHERE version > 0 AND oldest_at < ? LIMIT ?',
-  longLogs: `SELECT id FROM contexts WHERE version > 0 AND version - first_version >= ?1
+    WHERE ${present} AND max(updated_at, touched_at) < ? ORDER BY max(updated_at, touched_at), id LIMIT ?`,
+  oldLogs: `SELECT id FROM contexts WHERE ${present} AND oldest_at < ? LIMIT ?`,
+  longLogs: `SELECT id FROM contexts WHERE ${present} AND version - first_version >= ?1
     AND (oldest_at IS NULL OR oldest_at >= ?2) LIMIT ?3`,
   listAscending: listed('ASC'),
   listDescending: listed('DESC'),

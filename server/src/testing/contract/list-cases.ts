@@ -35,6 +35,19 @@ export const listCases: readonly KitCase[] = [
     }
   }),
 
+  fact("the engine's own contexts, whose ids begin with ~, are neither listed nor stale nor prunable", async ({ backend }) => {
+    await store(backend, { contextId: 'a' })
+    await store(backend, { contextId: '~own' })
+    same(await idsOf(backend), ['a'])
+    same(await idsOf(backend, { order: 'desc' }), ['a'])
+    same(await idsOf(backend, { prefix: '~' }), [])
+    same(
+      (await backend.stale(startAt + 3_600_000, 10)).map((stale) => stale.contextId),
+      ['a'],
+    )
+    same(await backend.prunable({ before: startAt + 3_600_000, maxVersions: 0, limit: 10 }), ['a'])
+  }),
+
   fact('a list is cut by offset and limit, after its order', async ({ backend }) => {
     await fill(backend)
     same(await idsOf(backend, { limit: 3 }), ids.slice(0, 3))
