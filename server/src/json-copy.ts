@@ -50,6 +50,27 @@ export function takePatch(patch: unknown, limits: Pick<Limits, 'depth' | 'operat
   return taken({ type: 'merge', path: [], value }, 'patch', limits)
 }
 
+/**
+ * Copies values that the program itself made, as the operations that put them at keys of the state.
+ * @throws {ContextdError} `invalid_operation` – a key is never allowed, there are too many, or a value is nested too deep
+ * @throws {TypeError} it is no object, or holds what is not JSON
+ */
+export function takeKeys(
+  values: unknown,
+  limits: Pick<Limits, 'depth' | 'operations'>,
+): { type: 'set'; path: [key: string]; value: JsonValue }[] {
+  const copy = copyJson(values) as JsonObject
+  if (!isObject(copy) || !isPlain(copy)) throw new TypeError('The values must be an object: { key: value, … }')
+  const operations = Object.keys(copy).map((key) => ({ type: 'set' as const, path: [key] as [string], value: copy[key]! }))
+  try {
+    checkOperations(operations, limits)
+  } catch (error) {
+    for (const { path, value } of operations) assertJson(value, path, deepestNesting)
+    throw error
+  }
+  return operations
+}
+
 function taken<O extends { readonly type: 'set' | 'merge'; readonly value: JsonObject }>(
   operation: O,
   name: string,
