@@ -1,6 +1,8 @@
 import { EventEmitter, on } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Head } from '@contextd/protocol'
-import type { ContextBackend } from '../../backends/backend.ts'
+import { noHead } from '../../backends/backend.ts'
+import type { ContextBackend, StorePublishing } from '../../backends/backend.ts'
 import { restoreOf } from './archive-cases.ts'
 import { at, batchOf, contextId, everything, fact, recordOf, refuse, same, store, storeMany, synced } from './kit.ts'
 import type { KitCase } from './kit.ts'
@@ -40,7 +42,38 @@ export const handleCases: readonly KitCase[] = [
     if (backend.publishing.type === 'publish') await hearsMessages(backend, other, patienceMs)
     if (backend.publishing.type === 'poll') await hearsChange(backend, other, patienceMs)
   }),
+
+  fact('G2: what is published is stored: who hears of a version reads it', async ({ backend, another, patienceMs }) => {
+    const other = await another()
+    if (other.publishing.type === 'publish') await readsWhatItHears(backend, other, other.publishing, patienceMs)
+  }),
 ]
+
+async function readsWhatItHears(writer: ContextBackend, reader: ContextBackend, hears: StorePublishing, patienceMs: number): Promise<void> {
+  const reads: Promise<void>[] = []
+  let heard = 0
+  const stop = hears.subscribe(contextId, (message) => {
+    const [, [, , version]] = JSON.parse(message) as [string, [string, string, number]]
+    heard = version
+    const check = ([head]: readonly Head[]): void => same(head!.version >= version, true, `version ${version} is published, and not stored`)
+    reads.push(reader.heads([contextId]).then(check))
+    // Told below.
+    reads.at(-1)!.catch(() => {})
+  })
+  try {
+    const deadline = performance.now() + patienceMs
+    let base = noHead
+    // The subscription may take a moment.
+    for (let more = 20; more > 0; more -= heard > 0 ? 1 : 0) {
+      if (performance.now() > deadline) throw new Error('Nothing is heard.')
+      base = (await store(writer, { base, message: messageOf(base.version + 1) })).head
+      if (heard === 0) await delay(5)
+    }
+    await Promise.all(reads)
+  } finally {
+    stop()
+  }
+}
 
 async function hearsChange(backend: ContextBackend, other: ContextBackend, patienceMs: number): Promise<void> {
   if (backend.publishing.type !== 'poll') return
