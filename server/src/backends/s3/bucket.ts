@@ -75,7 +75,7 @@ export class Bucket {
 
   /** Writes an object if its etag is `known`; null: if there is none. */
   async write(name: string, known: string | null, body: string, note: string): Promise<Written> {
-    const headers = { ...this.condition(known), 'content-type': 'application/json', ...(note !== '' && { [noteHeader]: note }) }
+    const headers = { ...this.#condition(known), 'content-type': 'application/json', ...(note !== '' && { [noteHeader]: note }) }
     const answer = await this.#ask({ method: 'PUT', name, headers, body })
     // 409: another's write was under way. 404: it was removed meanwhile.
     if (answer.status === 412 || answer.status === 409 || isAbsent(answer)) return { type: 'changed' }
@@ -84,18 +84,21 @@ export class Bucket {
 
   /** Removes an object if its etag is `known`: stores that do not look at the condition remove it in any case. */
   async remove(name: string, known: string | null): Promise<'removed' | 'changed'> {
-    const answer = await this.#ask({ method: 'DELETE', name, ...(known !== null && { headers: this.condition(known) }) })
+    const answer = await this.#ask({ method: 'DELETE', name, ...(known !== null && { headers: this.#condition(known) }) })
     return answer.status === 412 || answer.status === 409 || isAbsent(answer) ? 'changed' : 'removed'
   }
 
   /** Lists objects by name, a page at a time. */
   async list(prefix: string, token: string | null, most: number): Promise<Listing> {
     const query = { 'list-type': '2', prefix, 'max-keys': String(most), ...(token !== null && { 'continuation-token': token }) }
-    return parseListing((await this.#ask({ method: 'GET', query })).body)
+    const { status, body } = await this.#ask({ method: 'GET', query })
+    // A page of a web server, say.
+    if (!body.includes('<ListBucketResult')) throw new S3Failure('refused', 'NoListing', status)
+    return parseListing(body)
   }
 
   /** Headers of a write's condition. */
-  condition(known: string | null): Record<string, string> {
+  #condition(known: string | null): Record<string, string> {
     if (known === null) return { 'if-none-match': '*' }
     return { 'if-match': this.quotes ? `"${known}"` : known }
   }

@@ -72,6 +72,8 @@ const reasons: Readonly<Record<string, string>> = {
   PermanentRedirect: 'is in another region. Check AWS_REGION.',
   AuthorizationHeaderMalformed: 'is in another region. Check AWS_REGION.',
   NotImplemented: 'lacks what is needed. Use another store.',
+  SlowDown: 'is overloaded. Try again later.',
+  ServiceUnavailable: 'is overloaded. Try again later.',
   ENOTFOUND: 'cannot be found: there is no host of that name (ENOTFOUND).',
 }
 

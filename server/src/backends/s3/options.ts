@@ -55,14 +55,14 @@ const prefixPattern = /^(?:[A-Za-z0-9_-][A-Za-z0-9._-]*\/)*$/
 export function checkOptions(given: string | S3BackendOptions | undefined, environment: Environment): S3Settings {
   const options = typeof given === 'string' ? parseUrl(given) : given
   if (typeof options !== 'object' || options === null) throw new TypeError(`s3Backend needs a bucket: ${form}, or { bucket }.`)
+  const { bucket } = options
+  if (typeof bucket !== 'string' || !bucketPattern.test(bucket)) {
+    throw new TypeError(`s3Backend needs a bucket: ${form}, or { bucket }. Its name has 3 to 63 of a-z 0-9 . - _`)
+  }
   for (const [name, value] of Object.entries(options)) {
     if (!optionNames.has(name)) throw new TypeError(`s3Backend has no option ${name}; it has ${[...optionNames].join(', ')}.`)
     if (value !== undefined && (typeof value !== 'string' || value === ''))
       throw new TypeError(`${name} of s3Backend is a text, not empty.`)
-  }
-  const { bucket } = options
-  if (bucket === undefined || !bucketPattern.test(bucket)) {
-    throw new TypeError(`s3Backend needs a bucket: ${form}, or { bucket }. Its name has 3 to 63 of a-z 0-9 . - _`)
   }
   const region = options.region ?? given1(environment, 'AWS_REGION', 'AWS_DEFAULT_REGION') ?? 'us-east-1'
   if (!/^[a-z0-9-]+$/i.test(region)) throw new TypeError('The region of a bucket is made of a-z 0-9 -.')

@@ -1,0 +1,182 @@
+import { createServer } from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { inspect } from 'node:util'
+import { ContextdError } from '@contextd/protocol'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { backendAt, freshPrefix, opened, proxied } from '../../../support/s3-store.ts'
+import { batchOf, refuse, store } from '../../testing/contract/kit.ts'
+import { startS3Server } from '../../testing/s3-server.ts'
+import type { S3Server } from '../../testing/s3-server.ts'
+import { S3Backend, s3Backend } from '../s3.ts'
+import { Bucket } from './bucket.ts'
+import { checkOptions } from './options.ts'
+import type { S3BackendOptions } from './options.ts'
+
+let server: S3Server
+beforeAll(async () => {
+  server = await startS3Server()
+  await server.createBucket('contexts')
+})
+afterAll(() => server.stop())
+
+/** What `open()` says of a bucket that cannot be used: one line, without keys. */
+async function refusalOf(backend: S3Backend): Promise<string> {
+  const error: unknown = await backend.open().then(
+    () => null,
+    (thrown: unknown) => thrown,
+  )
+  expect(error).toBeInstanceOf(ContextdError)
+  const { code, message } = error as ContextdError
+  expect(code).toBe('backend_unavailable')
+  expect(message).not.toContain('\n')
+  for (const secret of ['testsecret', 'readersecret', 'sesame', 'AWS4-HMAC']) expect(inspect(error, { depth: 9 })).not.toContain(secret)
+  return message
+}
+
+const at = (options: Partial<S3BackendOptions>): S3Backend =>
+  new S3Backend(checkOptions({ bucket: 'contexts', endpoint: server.endpoint, ...server.keys, ...options }, {}), { requestMs: 2_000 })
+
+describe('options', () => {
+  const environment = { AWS_ACCESS_KEY_ID: 'id', AWS_SECRET_ACCESS_KEY: 'sesame', AWS_SESSION_TOKEN: 'token', AWS_REGION: 'eu-west-1' }
+
+  test('a bucket is named by a URL or by an object; what is not given comes from the environment', () => {
+    const keys = { accessKeyId: 'id', secretAccessKey: 'sesame', sessionToken: 'token' }
+    expect(checkOptions('s3://my-bucket', environment)).toEqual({
+      url: 'https://my-bucket.s3.eu-west-1.amazonaws.com',
+      prefix: '',
+      region: 'eu-west-1',
+      keys,
+      address: 'The S3 bucket my-bucket',
+    })
+    const url = 's3://my-bucket/live/app?endpoint=http://127.0.0.1:9000/s3/&region=auto'
+    const named = {
+      url: 'http://127.0.0.1:9000/s3/my-bucket',
+      prefix: 'live/app/',
+      region: 'auto',
+      address: 'The S3 bucket my-bucket at 127.0.0.1:9000',
+    }
+    expect(checkOptions(url, environment)).toEqual({ ...named, keys })
+    const object = { bucket: 'my-bucket', prefix: 'live/app/', endpoint: 'http://127.0.0.1:9000/s3', region: 'auto' }
+    expect(checkOptions(object, environment)).toEqual({ ...named, keys })
+    const own = { accessKeyId: 'mine', secretAccessKey: 'sesame' }
+    expect(checkOptions({ ...object, ...own }, environment).keys).toEqual(own)
+    expect(checkOptions('s3://dotted.bucket', {}).url).toBe('https://s3.us-east-1.amazonaws.com/dotted.bucket')
+    expect(checkOptions('s3://b-1', { AWS_ENDPOINT_URL: 'https://all', AWS_ENDPOINT_URL_S3: 'https://s3' }).url).toBe('https://s3/b-1')
+    expect(checkOptions('s3://b-1', { AWS_ACCESS_KEY_ID: 'id' }).keys).toBeNull()
+  })
+
+  test.each<[string, string | object | undefined]>([
+    ['needs a bucket', undefined],
+    ['needs a bucket', {}],
+    ['needs a bucket', { bucket: 'a/b' }],
+    ['needs a bucket', 's3://'],
+    ['malformed', 's3://bucket?prefix=x'],
+    ['malformed', 's3://bucket?region=a&region=b'],
+    ['malformed', 'https://bucket'],
+    ['Keys do not belong', 's3://id:sesame@bucket'],
+    ['no option secret', { bucket: 'contexts', secret: 'sesame' }],
+    ['region of s3Backend is a text', { bucket: 'contexts', region: 7 }],
+    ['region of a bucket', { bucket: 'contexts', region: 'eu/west' }],
+    ['together', { bucket: 'contexts', secretAccessKey: 'sesame' }],
+    ['endpoint', { bucket: 'contexts', endpoint: 'https://id:sesame@host' }],
+    ['endpoint', { bucket: 'contexts', endpoint: 'ftp://host' }],
+    ['prefix', { bucket: 'contexts', prefix: '../other' }],
+    ['prefix', { bucket: 'contexts', prefix: 'a//b' }],
+    ['prefix', { bucket: 'contexts', prefix: 'é' }],
+  ])('a mistake is told at once: %s (%o)', (message, options) => {
+    const make = (): unknown => s3Backend(options as S3BackendOptions)
+    expect(make).toThrow(TypeError)
+    expect(make).toThrow(message)
+    expect(make).toThrow(/^(?!.*sesame)/)
+  })
+})
+
+test('a bucket that does not exist is refused by open(), and opened once it is made', async () => {
+  const backend = at({ bucket: 'later' })
+  onTestFinished(() => backend.close())
+  expect(await refusalOf(backend)).toBe(
+    `The S3 bucket later at ${new URL(server.endpoint).host} does not exist. Make it, or check its name.`,
+  )
+  await server.createBucket('later')
+  await backend.open()
+  await store(backend)
+})
+
+test('keys that may read only are refused by open()', async () => {
+  await opened(server, 'mine/')
+  for (const prefix of ['mine/', freshPrefix()]) {
+    expect(await refusalOf(at({ prefix, ...server.readOnlyKeys }))).toMatch(
+      /does not allow its user what is needed: s3:ListBucket.* Extend its policy/,
+    )
+  }
+})
+
+test('no keys, wrong keys and a wrong address are each told as what they are', async () => {
+  const none = new S3Backend(checkOptions({ bucket: 'contexts', endpoint: server.endpoint }, {}))
+  expect(await refusalOf(none)).toMatch(/needs keys\. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY/)
+  expect(await refusalOf(at({ secretAccessKey: 'sesame' }))).toMatch(/refuses the secret key/)
+  expect(await refusalOf(at({ accessKeyId: 'nobody' }))).toMatch(/refuses the access key/)
+  const hole = createServer((_, response) => response.end('<html>Welcome</html>'))
+  await once(hole.listen(0, '127.0.0.1'), 'listening')
+  const endpoint = `http://127.0.0.1:${(hole.address() as AddressInfo).port}`
+  expect(await refusalOf(at({ endpoint }))).toMatch(/does not answer as an S3 store \(200 NoListing\)\. Check its endpoint/)
+  hole.closeAllConnections()
+  hole.close()
+  await once(hole, 'close')
+  expect(await refusalOf(at({ endpoint }))).toMatch(/cannot be reached \(ECONNREFUSED\)\. Check/)
+  expect(await refusalOf(at({ endpoint: 'http://nowhere.invalid' }))).toMatch(/cannot be (?:found|reached)/)
+})
+
+test('a store that does not look at the conditions of writes is refused by open()', async () => {
+  const proxy = await proxied(server)
+  proxy.conditions = 'ignored'
+  for (const prefix of [freshPrefix(), 'mine/']) {
+    const backend = backendAt(server, prefix, { endpoint: proxy.endpoint })
+    expect(await refusalOf(backend)).toMatch(/lacks conditional writes \(If-Match and If-None-Match of PUT\).* Use another store/)
+  }
+})
+
+test('stores that want etags in quotes and those that want them without are both written on condition', async () => {
+  const proxy = await proxied(server)
+  proxy.conditions = 'in quotes'
+  for (const endpoint of [proxy.endpoint, server.endpoint]) {
+    const backend = await opened(server, freshPrefix(), { endpoint })
+    const { head } = await store(backend)
+    await store(backend, { base: head })
+    expect((await refuse(backend, batchOf({ base: head }))).type).toBe('conflict')
+  }
+})
+
+test("another program's objects are refused, and not touched", async () => {
+  const prefix = freshPrefix()
+  const others = new Bucket(`${server.endpoint}/contexts`, 'us-east-1', server.keys, 2_000)
+  await others.write(`${prefix}contextd.json`, null, '{"app":"other"}', '')
+  const before = await others.list(prefix, null, 10)
+  expect(await refusalOf(backendAt(server, prefix))).toMatch(
+    /belongs to another program, or to another version.* Choose another bucket or prefix/,
+  )
+  expect(await others.list(prefix, null, 10)).toEqual(before)
+})
+
+test.each([
+  [301, 'PermanentRedirect', /is in another region\. Check AWS_REGION/],
+  [400, 'AuthorizationHeaderMalformed', /is in another region/],
+  [403, 'RequestTimeTooSkewed', /refuses our time\. Set the clock/],
+  [400, 'ExpiredToken', /session token: it has expired/],
+  [403, 'SomethingElse', /does not allow its user/],
+  [503, 'SlowDown', /is overloaded\. Try again later/],
+  [500, 'InternalError', /does not answer as an S3 store \(500 InternalError\)/],
+])('an answer of %i %s is told as what it is', async (status, code, message) => {
+  const proxy = await proxied(server)
+  proxy.fault = () => ({ type: 'answer', status, code })
+  expect(await refusalOf(backendAt(server, freshPrefix(), { endpoint: proxy.endpoint }))).toMatch(message)
+})
+
+test('after close() nothing is answered, and closing twice is closing once', async () => {
+  const backend = await opened(server, freshPrefix())
+  await expect(backend.open()).resolves.toBeUndefined()
+  await Promise.all([backend.close(), backend.close()])
+  await expect(backend.heads(['a'])).rejects.toMatchObject({ code: 'closed' })
+  await expect(backendAt(server, freshPrefix()).load('a')).rejects.toMatchObject({ code: 'backend_unavailable' })
+})
