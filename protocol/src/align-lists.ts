@@ -76,6 +76,21 @@ export function alignPlain(before: readonly JsonValue[], after: readonly JsonVal
   return rows === 0 || columns === 0 || (rows + 1) * (columns + 1) > largestTable ? [whole] : gapsWithin(before, after, whole)
 }
 
+/** A number that equal values have in common, whatever the order of their keys; most others have another. */
+function fingerprint(value: JsonValue): number {
+  if (typeof value === 'string') {
+    const { length } = value
+    if (length === 0) return 1
+    return (length * 31 + value.charCodeAt(length - 1) * 65_599 + value.charCodeAt(length >> 1) * 257 + value.charCodeAt(0)) | 0
+  }
+  if (typeof value === 'number') return Math.trunc(value * 1_024) | 0
+  if (typeof value !== 'object' || value === null) return value === null ? 2 : Number(value) + 3
+  let sum = Array.isArray(value) ? 5 : 7
+  // Of what lies deeper its number is enough.
+  for (const child of Object.values(value)) sum = (sum + (typeof child === 'object' && child !== null ? 11 : fingerprint(child))) | 0
+  return sum
+}
+
 /** The gaps that a longest common subsequence leaves. */
 function gapsWithin(
   before: readonly JsonValue[],
@@ -87,9 +102,11 @@ function gapsWithin(
   const width = columns + 1
   const table = new Uint16Array((rows + 1) * width)
   const alike = new Uint8Array(rows * columns)
+  const prints = before.slice(beforeStart, beforeEnd).map(fingerprint)
+  const wanted = after.slice(afterStart, afterEnd).map(fingerprint)
   for (let row = rows - 1; row >= 0; row -= 1) {
     for (let column = columns - 1; column >= 0; column -= 1) {
-      const same = equal(before[beforeStart + row], after[afterStart + column])
+      const same = prints[row] === wanted[column] && equal(before[beforeStart + row], after[afterStart + column])
       if (same) alike[row * columns + column] = 1
       const below = table[(row + 1) * width + column]!
       const beside = table[row * width + column + 1]!

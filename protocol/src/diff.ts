@@ -8,7 +8,6 @@ import { deepestNesting, isObject, isPlainObject } from './json-shape.ts'
 import type { Position } from './json-shape.ts'
 import { itemKeyOf } from './keyed-list.ts'
 import type { ListOptions } from './operation.ts'
-import { packChanges } from './pack.ts'
 
 /**
  * Computes the changes that lead from one state to another; equal states give `[]`. Objects are compared key by key, items of keyed lists by
@@ -54,14 +53,18 @@ class Comparison {
 
   #compareObjects(before: JsonObject, after: JsonObject): void {
     assertComparable(before, after, this.#path)
+    const path = this.#path
     for (const key of Object.keys(before)) {
       if (!Object.hasOwn(after, key)) this.#at(key, () => this.#note('removed', undefined, before[key]))
     }
     for (const key of Object.keys(after)) {
-      this.#at(key, () => {
-        if (Object.hasOwn(before, key)) this.compare(before[key]!, after[key]!)
-        else this.#note('added', after[key], undefined)
-      })
+      const value = after[key]
+      const has = Object.hasOwn(before, key)
+      if (has && before[key] === value) continue
+      path.push(key)
+      if (has) this.compare(before[key]!, value!)
+      else this.#note('added', value, undefined)
+      path.pop()
     }
   }
 
@@ -139,10 +142,12 @@ function asserted(value: JsonValue | undefined, path: readonly Position[]): Json
 
 /** For two containers that are about to be compared. @throws {TypeError} one is a class instance, or lies too deep. */
 export function assertComparable(before: object, after: object, path: readonly unknown[]): void {
-  if (path.length < deepestNesting && [before, after].every((side) => Array.isArray(side) || isPlainObject(side))) return
+  if (path.length < deepestNesting && mayBeJson(before) && mayBeJson(after)) return
   assertJson(before, path, deepestNesting - path.length)
   assertJson(after, path, deepestNesting - path.length)
 }
+
+const mayBeJson = (side: object): boolean => Array.isArray(side) || isPlainObject(side)
 
 /** What two lists do not have in common at their ends, where that is the very same: the rest begins at `start` in both. */
 export function commonEnds(
@@ -162,12 +167,31 @@ export function commonEnds(
 
 /** Tells whether the changes to a list are no longer than the list in their place: as JSON with old values, and as they travel. */
 function isShorter(changes: readonly Change[], path: readonly Position[], before: JsonValue[], after: JsonValue[]): boolean {
-  const packed = JSON.stringify(packChanges(changes)).length
-  const whole = JSON.stringify(packChanges([{ path, action: 'modified', value: null }])).length - 4
-  if (whole + jsonLength(after, packed) < packed) return false
-  const full = JSON.stringify(changes).length
-  const replaced = JSON.stringify([{ path, action: 'modified', value: null, oldValue: null }]).length - 8
-  const rest = full - replaced
-  const length = jsonLength(after, rest)
+  const { packed, full } = lengthsOf(changes)
+  // The list in their place is one change itself, of which its place is the part that is known.
+  const place = lengthsOf([{ path, action: 'modified', value: 0, oldValue: 0 }])
+  const rest = full - (place.full - 2)
+  const most = packed - (place.packed - 1)
+  const length = jsonLength(after, Math.max(rest, most))
+  if (length < most) return false
   return length >= rest || length + jsonLength(before, rest - length) >= rest
+}
+
+/** Lengths of changes as JSON: as they travel (see `packChanges`), and as they are, with old values. */
+function lengthsOf(changes: readonly Change[]): { packed: number; full: number } {
+  const between = 2 + Math.max(0, changes.length - 1)
+  let packed = between
+  let full = between
+  for (const { path, action, value, oldValue } of changes) {
+    const steps = jsonLength(path as JsonValue[])
+    packed += '[0,]'.length + steps
+    full += '{"path":,"action":""}'.length + steps + action.length
+    if (value !== undefined) {
+      const length = jsonLength(value)
+      packed += ','.length + length
+      full += ',"value":'.length + length
+    }
+    if (oldValue !== undefined) full += ',"oldValue":'.length + jsonLength(oldValue)
+  }
+  return { packed, full }
 }

@@ -21,10 +21,10 @@ export interface Submission<T> {
   readonly remove: boolean
   /** What an absent context is created from; null: it is not. */
   readonly initial: JsonObject | null | (() => JsonObject | null)
-  readonly ifVersion?: number
-  readonly ifRevision?: string
+  readonly ifVersion?: number | undefined
+  readonly ifRevision?: string | undefined
   /** What must hold of locks when it is stored. */
-  readonly locks?: readonly LockDemand[]
+  readonly locks?: readonly LockDemand[] | undefined
   /** Length as a message, UTF-16 units. */
   readonly size: number
   /** Why it is refused, whatever the state is: found out after it was handed in. */

@@ -1,5 +1,5 @@
 import { assertJson, checkOperations, checkState, deepestNesting } from '@contextd/protocol'
-import type { JsonObject, JsonValue, Limits } from '@contextd/protocol'
+import type { Change, JsonObject, JsonValue, Limits } from '@contextd/protocol'
 
 /** Tells an object that may be JSON: not a list, and of no class. */
 function isPlain(value: object): value is { [key: string]: unknown } {
@@ -93,6 +93,30 @@ export function frozen<T>(value: T): T {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
   for (const child of Array.isArray(value) ? value : Object.values(value)) frozen(child)
   return Object.freeze(value)
+}
+
+/** Changes up to which the ways to them are shorter than a state as a whole. */
+const fewChanges = 16
+
+/**
+ * Freezes a state that changes led to from an earlier one, as {@link frozen} does: where that is frozen, only what lies on the way to the changes
+ * is looked at.
+ */
+export function frozenAlong(before: JsonObject | null, after: JsonObject, changes: readonly Change[]): JsonObject {
+  if (before === null || changes.length > fewChanges || !Object.isFrozen(before)) return frozen(after)
+  for (const { path } of changes) freezeAlong(after, path)
+  return Object.freeze(after)
+}
+
+function freezeAlong(state: JsonObject, path: Change['path']): void {
+  let node: JsonValue | undefined = state
+  for (const step of path) {
+    // In lists, positions shift with each change: all of what is new in one is looked for.
+    if (typeof node !== 'object' || node === null || Array.isArray(node) || typeof step !== 'string') break
+    Object.freeze(node)
+    node = Object.hasOwn(node, step) ? node[step] : undefined
+  }
+  frozen(node)
 }
 
 /**
