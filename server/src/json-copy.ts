@@ -95,28 +95,37 @@ export function frozen<T>(value: T): T {
   return Object.freeze(value)
 }
 
-/** Changes up to which the ways to them are shorter than a state as a whole. */
-const fewChanges = 16
-
 /**
  * Freezes a state that changes led to from an earlier one, as {@link frozen} does: where that is frozen, only what lies on the way to the changes
- * is looked at.
+ * is looked at. No changes: nobody has written down what they are.
  */
-export function frozenAlong(before: JsonObject | null, after: JsonObject, changes: readonly Change[]): JsonObject {
-  if (before === null || changes.length > fewChanges || !Object.isFrozen(before)) return frozen(after)
-  for (const { path } of changes) freezeAlong(after, path)
-  return Object.freeze(after)
+export function frozenAlong(before: JsonObject, after: JsonObject, changes: readonly Change[]): JsonObject {
+  if (after === before || changes.length === 0 || !Object.isFrozen(before)) return frozen(after)
+  let previous: Change['path'] = []
+  for (const { path } of changes) {
+    freezeAlong(after, path, commonSteps(previous, path))
+    previous = path
+  }
+  return after
 }
 
-function freezeAlong(state: JsonObject, path: Change['path']): void {
+/** Freezes what lies on a path, and at its end; what the first `done` steps lead from is frozen. */
+function freezeAlong(state: JsonObject, path: Change['path'], done: number): void {
   let node: JsonValue | undefined = state
-  for (const step of path) {
+  for (let step = 0; step < path.length; step += 1) {
+    const key = path[step]
     // In lists, positions shift with each change: all of what is new in one is looked for.
-    if (typeof node !== 'object' || node === null || Array.isArray(node) || typeof step !== 'string') break
-    Object.freeze(node)
-    node = Object.hasOwn(node, step) ? node[step] : undefined
+    if (typeof node !== 'object' || node === null || Array.isArray(node) || typeof key !== 'string') break
+    if (step >= done) Object.freeze(node)
+    node = Object.hasOwn(node, key) ? node[key] : undefined
   }
   frozen(node)
+}
+
+function commonSteps(a: Change['path'], b: Change['path']): number {
+  let count = 0
+  while (count < a.length && count < b.length && a[count] === b[count]) count += 1
+  return count
 }
 
 /**
