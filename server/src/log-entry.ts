@@ -23,7 +23,8 @@ export function encodeLogEntry(commit: LoggedCommit): LogEntry {
 export function logEntry(commit: Omit<LoggedCommit, 'changes'>, changes: string): LogEntry {
   const { version, revision, baseRevision, committedAt, author, seq } = commit
   const start = JSON.stringify([committedAt, version, revision, baseRevision, author.userId, author.actor, seq])
-  return { version, revision, baseRevision, committedAt, text: `${start.slice(0, -1)},${changes}]` }
+  // Joined, not added up: a store in memory would keep all the pieces of a text that was.
+  return { version, revision, baseRevision, committedAt, text: [start.slice(0, -1), ',', changes, ']'].join('') }
 }
 
 /** Reads what {@link encodeLogEntry} wrote. @throws {Error} it is something else */
