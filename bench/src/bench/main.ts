@@ -3,9 +3,15 @@ import { serve } from './child-server.ts'
 import type { Role } from './child-server.ts'
 import { chordSuite, chordTask } from './chord.ts'
 import type { ChordTask } from './chord.ts'
+import { contextsSuite } from './contexts.ts'
+import { contextsTask } from './contexts-load.ts'
+import type { ContextsTask } from './contexts-load.ts'
 import { costSuite } from './cost.ts'
 import { costTask } from './cost-load.ts'
 import type { CostTask } from './cost-load.ts'
+import { diskSuite } from './disk.ts'
+import { diskTask } from './disk-load.ts'
+import type { DiskTask } from './disk-load.ts'
 import { print } from './report.ts'
 import type { Report } from './report.ts'
 import { storeNames } from './stores.ts'
@@ -18,7 +24,9 @@ const usage = `usage: npm run bench -- [suite] [options]
 suites: wire      commits, latency and fan-out over sockets, beside plain Socket.IO (default; --stores, --seconds)
         chord     Chord's four scenarios in memory and on Redis (--rounds, --seconds, --only)
         cost      what a small commit costs, by the size of the state (--rounds, --stores)
-options: --stores memory,sqlite,redis   --seconds N   --rounds N   --only TEXT   --markdown`
+        contexts  memory of many contexts, and commits beside a cleanup (--rounds, --stores, --count)
+        disk      commits on 200 contexts in SQLite, beside what the disk can do (--rounds, --seconds)
+options: --stores memory,sqlite,redis   --seconds N   --rounds N   --only TEXT   --count N   --markdown`
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -29,6 +37,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string' },
     rounds: { type: 'string', default: '3' },
     only: { type: 'string', default: '' },
+    count: { type: 'string', default: '100000' },
     markdown: { type: 'boolean', default: false },
   },
 })
@@ -40,12 +49,16 @@ const seconds = (fallback: number): number => Number(values.seconds ?? fallback)
 const suites: { readonly [name: string]: () => Promise<Report> } = {
   chord: () => chordSuite(rounds, seconds(5), values.only),
   cost: () => costSuite(stores as StoreName[], rounds),
+  contexts: () => contextsSuite(stores as StoreName[], rounds, Number(values.count)),
+  disk: () => diskSuite(rounds, seconds(5)),
 }
 
 async function runTask(text: string): Promise<void> {
   const { suite, task } = JSON.parse(text) as { suite: string; task: unknown }
   if (suite === 'chord') await answerTask(await chordTask(task as ChordTask))
   if (suite === 'cost') await answerTask(await costTask(task as CostTask))
+  if (suite === 'contexts') await answerTask(await contextsTask(task as ContextsTask))
+  if (suite === 'disk') await answerTask(await diskTask(task as DiskTask))
 }
 
 const [suite = 'wire'] = positionals
@@ -55,7 +68,8 @@ const valid =
   seconds(1) > 0 &&
   seconds(1) <= 60 &&
   Number.isInteger(rounds) &&
-  rounds > 0
+  rounds > 0 &&
+  Number(values.count) >= 1_000
 if (values.serve !== undefined) await serve(JSON.parse(values.serve) as Role)
 else if (values.task !== undefined) await runTask(values.task)
 else if (valid && suite === 'wire') await wireSuite(stores, { warmMs: 1_000, measureMs: seconds(4) * 1_000 })
