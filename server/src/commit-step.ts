@@ -154,9 +154,11 @@ export function trimCount(
   let count = 0
   let size = row.logSize
   let length = row.head.version - row.firstVersion + 1
+  // A context that is younger has no older entry; its first one, which is as large as its state, need not be read to know it.
+  const mayBeOld = row.createdAt < retention.before
   for (const entry of oldest) {
     if (count >= most || row.firstVersion + count > row.snapshotVersion) break
-    const old = size > Math.max(retention.softSize, row.snapshotSize) && entry.committedAt < retention.before
+    const old = mayBeOld && size > Math.max(retention.softSize, row.snapshotSize) && entry.committedAt < retention.before
     const long = retention.maxVersions > 0 && length > retention.maxVersions
     if (!old && !long && size <= retention.hardSize) break
     count += 1

@@ -178,7 +178,10 @@ describe('the commit step', () => {
     expect(trimCount(big, { ...keep, ...retention }, sizes, 64)).toBe(count)
   })
   test('retention: old entries go, down to the size of the state', () => {
-    expect(trimCount({ ...big, snapshotSize: 600 }, { ...keep, before: 101, softSize: 500 }, sizes, 64)).toBe(4)
+    expect(trimCount({ ...big, createdAt: 100, snapshotSize: 600 }, { ...keep, before: 101, softSize: 500 }, sizes, 64)).toBe(4)
+  })
+  test('retention: a context that is younger than an old entry has none', () => {
+    expect(trimCount({ ...big, createdAt: 101, snapshotSize: 600 }, { ...keep, before: 101, softSize: 500 }, sizes, 64)).toBe(0)
   })
   test('retention: a step trims more than it adds, and not without bound', () => {
     expect(trimCount(big, { ...keep, hardSize: 0 }, sizes, 3)).toBe(3)

@@ -199,7 +199,7 @@ if entries > 0 then
   local limit = math.min(tonumber(ARGV[20]), after.sv - after.fv + 1)
   while trim < limit do
     local large, hardly, long = size > math.max(soft, after.ss), size > hard, most > 0 and length > most
-    if not large and not hardly and not long then
+    if not hardly and not long and (not large or tonumber(after.c) >= before) then
       break
     end
     local item = trim < kept and call('LINDEX', KEYS[3], trim) or ARGV[firstEntry + trim - kept]
