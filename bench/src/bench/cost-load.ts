@@ -4,7 +4,7 @@ import { RedisMeter } from './redis-usage.ts'
 import { yardstick } from './task.ts'
 
 /**
- * How the rows of a state lie: in groups of at most 100 (`nested`), all in one object (`flat`), in one list by id (`list`).
+ * How the rows of a state lie: in objects of at most 100 keys (`nested`), all in one object (`flat`), in one list by id (`list`).
  */
 export const shapes = ['nested', 'flat', 'list'] as const
 export type Shape = (typeof shapes)[number]
@@ -40,23 +40,26 @@ const longestMs = 60_000
 
 const row = (index: number): Json => ({ id: `r${index}`, n: 0, text: 'x'.repeat(rowBytes - 40) })
 const rowsOf = (bytes: number): number => Math.max(1, Math.round(bytes / rowBytes))
-const groupOf = (index: number): string => `g${Math.floor(index / 100)}`
+/** Most keys of an object. */
+const keys = 100
+const groupsOf = (index: number): [string, string] => [`s${Math.floor(index / keys ** 2)}`, `g${Math.floor(index / keys)}`]
 
 function stateOf(shape: Shape, bytes: number): Json {
   const rows = Array.from({ length: rowsOf(bytes) }, (_, index) => row(index))
   if (shape === 'list') return { rows }
-  const flat: Json = {}
+  const object: Json = {}
   for (const [index, each] of rows.entries()) {
-    const group = shape === 'flat' ? flat : ((flat[groupOf(index)] ??= {}) as Json)
-    group[`r${index}`] = each
+    let at = object
+    if (shape === 'nested') for (const group of groupsOf(index)) at = (at[group] ??= {}) as Json
+    at[`r${index}`] = each
   }
-  return { rows: flat }
+  return { rows: object }
 }
 
 function pathOf(shape: Shape, index: number): (string | { id: string })[] {
   const id = `r${index}`
   if (shape === 'list') return ['rows', { id }, 'n']
-  return shape === 'flat' ? ['rows', id, 'n'] : ['rows', groupOf(index), id, 'n']
+  return shape === 'flat' ? ['rows', id, 'n'] : ['rows', ...groupsOf(index), id, 'n']
 }
 
 /** Runs in a process of its own. */

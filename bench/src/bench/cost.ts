@@ -80,7 +80,7 @@ function report(stores: readonly StoreName[], rounds: number, figures: ReadonlyM
     : []
   const speed = spreadOf([...figures.values()].flat().map((figure) => figure.yardstick))
   const notes =
-    `Rows of 100 bytes in groups of at most 100; each commit changes one leaf, 64 in flight. Whole rounds from one snapshot to the next, so that ` +
+    `Rows of 100 bytes, in objects of at most 100 keys; each commit changes one leaf, 64 in flight. Whole rounds from one snapshot to the next, so that ` +
     `snapshots are part of both columns. Medians of ${rounds} rounds (least–most). Yardstick (10 KB of JSON, written and read): ${spreadText(speed)}/s.`
   const blocks = [table(rows), notes]
   if (wide.length > 0) blocks.push(table([['CPU µs of a commit, memory', ...sizes.map(sizeText)], ...wide]))
