@@ -21,12 +21,14 @@ import { wireSuite } from './wire.ts'
 
 const usage = `usage: npm run bench -- [suite] [options]
 
-suites: wire      commits, latency and fan-out over sockets, beside plain Socket.IO (default; --stores, --seconds)
-        chord     Chord's four scenarios in memory and on Redis (--rounds, --seconds, --only)
-        cost      what a small commit costs, by the size of the state (--rounds, --stores)
-        contexts  memory of many contexts, and commits beside a cleanup (--rounds, --stores, --count)
-        disk      commits on 200 contexts in SQLite, beside what the disk can do (--rounds, --seconds)
-options: --stores memory,sqlite,redis   --seconds N   --rounds N   --only TEXT   --count N   --markdown`
+suites    wire      commits, latency and fan-out over sockets, beside plain Socket.IO (default)     --stores --seconds --rounds
+          chord     Chord's four scenarios in memory and on Redis                                   --seconds --rounds --only
+          cost      what a small commit costs, by the size of the state                             --stores --rounds
+          contexts  memory of many contexts, and commits beside a cleanup                           --stores --rounds --count
+          disk      commits on 200 contexts in SQLite, beside what the disk can do                  --seconds --rounds
+          all       each of them in turn
+options   --stores memory,sqlite,redis   --seconds N   --rounds N   --only 'redis steady'   --count N
+          --markdown  tables only        --write  also into docs/benchmarks.md`
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -35,22 +37,23 @@ const { values, positionals } = parseArgs({
     task: { type: 'string' },
     stores: { type: 'string', default: storeNames.join(',') },
     seconds: { type: 'string' },
-    rounds: { type: 'string', default: '3' },
+    rounds: { type: 'string' },
     only: { type: 'string', default: '' },
     count: { type: 'string', default: '100000' },
     markdown: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
   },
 })
-const stores = values.stores.split(',')
-const rounds = Number(values.rounds)
+const stores = values.stores.split(',') as StoreName[]
 const seconds = (fallback: number): number => Number(values.seconds ?? fallback)
+const rounds = (fallback: number): number => Number(values.rounds ?? fallback)
 
-/** The suites that measure in this process and its children, by name. */
 const suites: { readonly [name: string]: () => Promise<Report> } = {
-  chord: () => chordSuite(rounds, seconds(5), values.only),
-  cost: () => costSuite(stores as StoreName[], rounds),
-  contexts: () => contextsSuite(stores as StoreName[], rounds, Number(values.count)),
-  disk: () => diskSuite(rounds, seconds(5)),
+  wire: () => wireSuite(stores, rounds(1), seconds(4)),
+  chord: () => chordSuite(rounds(3), seconds(5), values.only),
+  cost: () => costSuite(stores, rounds(3)),
+  contexts: () => contextsSuite(stores, rounds(3), Number(values.count)),
+  disk: () => diskSuite(rounds(3), seconds(5)),
 }
 
 async function runTask(text: string): Promise<void> {
@@ -61,19 +64,26 @@ async function runTask(text: string): Promise<void> {
   if (suite === 'disk') await answerTask(await diskTask(task as DiskTask))
 }
 
+async function runSuites(names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    if (names.length > 1) console.log(`\n## ${name}\n`)
+    print(name, await suites[name]!(), values)
+  }
+}
+
 const [suite = 'wire'] = positionals
 const valid =
   positionals.length <= 1 &&
-  stores.every((store) => (storeNames as readonly string[]).includes(store)) &&
+  (suite === 'all' || Object.hasOwn(suites, suite)) &&
+  stores.every((store) => storeNames.includes(store)) &&
   seconds(1) > 0 &&
   seconds(1) <= 60 &&
-  Number.isInteger(rounds) &&
-  rounds > 0 &&
+  Number.isInteger(rounds(1)) &&
+  rounds(1) > 0 &&
   Number(values.count) >= 1_000
 if (values.serve !== undefined) await serve(JSON.parse(values.serve) as Role)
 else if (values.task !== undefined) await runTask(values.task)
-else if (valid && suite === 'wire') await wireSuite(stores, { warmMs: 1_000, measureMs: seconds(4) * 1_000 })
-else if (valid && Object.hasOwn(suites, suite)) print(await suites[suite]!(), values.markdown)
+else if (valid) await runSuites(suite === 'all' ? Object.keys(suites) : [suite])
 else {
   console.error(usage)
   process.exitCode = 2

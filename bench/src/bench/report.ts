@@ -1,4 +1,6 @@
+import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
+import { fileURLToPath } from 'node:url'
 
 /** The figures of one quantity over the rounds of a run. */
 export interface Spread {
@@ -51,8 +53,23 @@ export interface Report {
   readonly missed: readonly string[]
 }
 
-export function print({ blocks, missed }: Report, markdown: boolean): void {
-  console.log([machine(), ...blocks].join('\n\n'))
+/** Prints a report; `write`: also puts it into its place in the documentation. */
+export function print(suite: string, { blocks, missed }: Report, { markdown, write }: { markdown: boolean; write: boolean }): void {
+  const text = [...blocks, machine()].join('\n\n')
+  console.log(text)
+  if (write) writeInto(page, suite, text)
   if (markdown) return
   console.log(missed.length === 0 ? '\nAll goals reached.' : `\nGoals not reached:\n${missed.map((line) => `- ${line}`).join('\n')}`)
+}
+
+/** From the one file that the benchmarks are bundled into. */
+const page = fileURLToPath(new URL('../../docs/benchmarks.md', import.meta.url))
+
+/** Replaces what stands between a suite's marks on a page. @throws {Error} there are none */
+function writeInto(file: string, suite: string, text: string): void {
+  const [start, end] = [`<!-- ${suite} -->`, `<!-- /${suite} -->`]
+  const [before, rest] = readFileSync(file, 'utf8').split(start)
+  const after = rest?.split(end)[1]
+  if (after === undefined) throw new Error(`${file} has no place for the suite ${suite}`)
+  writeFileSync(file, `${before}${start}\n\n${text}\n\n${end}${after}`)
 }
