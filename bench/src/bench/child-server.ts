@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { createContexts, createServer, openBackend } from 'contextd'
 import { Server } from 'socket.io'
 import { WebSocketServer } from 'ws'
+import { nodeOptions } from './task.ts'
 
 /** What a server process serves: contextd on a store, or plain Socket.IO as the floor. */
 export type Role = { readonly type: 'contextd'; readonly store: string } | { readonly type: 'floor' }
@@ -21,7 +22,10 @@ export class ChildServer {
   }
 
   static async start(role: Role): Promise<ChildServer> {
-    const child = fork(process.argv[1]!, ['--serve', JSON.stringify(role)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const child = fork(process.argv[1]!, ['--serve', JSON.stringify(role)], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      execArgv: [...process.execArgv, ...nodeOptions],
+    })
     const [message] = (await once(child, 'message')) as [{ url: string }]
     return new ChildServer(child, message.url)
   }

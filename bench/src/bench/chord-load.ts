@@ -17,15 +17,15 @@ const users = 50
 const messages = 20
 let lastNumber = 0
 
-/** Now minus something, with microseconds: no two are equal. */
-function before(now: number, ms: number): string {
+/** A time of this minute, with microseconds: no two are equal for long. */
+function timeIn(minute: string): string {
   lastNumber += 1
-  return `${new Date(now - ms).toISOString().slice(0, -1)}${String(lastNumber % 1_000).padStart(3, '0')}Z`
+  return `${minute}${String((lastNumber % 60_000_000) + 100_000_000).slice(1, 3)}.${String((lastNumber % 1_000_000) + 1_000_000).slice(1)}Z`
 }
 
 /** A chat group of 12 KB of JSON; about 70 of its leaves differ each time. */
 export function chatGroup(contextId: string): { readonly [key: string]: object | string } {
-  const now = Date.now()
+  const minute = new Date().toISOString().slice(0, 'yyyy-mm-ddThh:mm:'.length)
   const participants: { [user: string]: object } = {}
   for (let index = 1; index <= users; index += 1) {
     participants[`user_${index}`] = {
@@ -33,7 +33,7 @@ export function chatGroup(contextId: string): { readonly [key: string]: object |
       username: `User number ${index}`,
       avatar: `https://avatars.example.com/user_${index}.png`,
       status: index % 3 === 0 ? 'away' : 'online',
-      last_seen: before(now, index * 1_000),
+      last_seen: timeIn(minute),
       typing: false,
     }
   }
@@ -41,12 +41,12 @@ export function chatGroup(contextId: string): { readonly [key: string]: object |
     group_id: contextId,
     group_name: `Group ${contextId}`,
     participants,
-    metadata: { created_at: before(now, 86_400_000), created_by: 'user_1', topic: 'Everything and nothing', members: users },
+    metadata: { created_at: timeIn(minute), created_by: 'user_1', topic: 'Everything and nothing', members: users },
     chat_history: Array.from({ length: messages }, (_, index) => ({
       message_id: `message_${index + 1}`,
       user_id: `user_${(index % users) + 1}`,
       content: `This is message number ${index + 1}, long enough to say something.`,
-      timestamp: before(now, index * 60_000),
+      timestamp: timeIn(minute),
     })),
   }
 }

@@ -83,7 +83,7 @@ function cellOf(figures: readonly Figure[]): string {
 }
 
 function report(rounds: readonly { readonly floor: Floors; readonly columns: ReadonlyMap<StoreName, Column> }[]): Report {
-  const of = (figure: (floor: Floors) => number): string => digits(spreadOf(rounds.map(({ floor }) => figure(floor))).median)
+  const of = (read: (floor: Floors) => number): string => digits(spreadOf(rounds.map(({ floor }) => read(floor))).median)
   const stores = [...rounds[0]!.columns.keys()]
   const rows = Object.keys(rounds[0]!.columns.get(stores[0]!)!).map((row) => [
     row,
