@@ -1,22 +1,17 @@
 #!/usr/bin/env node
 import type { Logger } from '../logger.ts'
-import { failureLine } from './failure.ts'
-import { UsageError, readOptions, usage } from './options.ts'
 import type { ServeOptions } from './options.ts'
-import { endOnSignals, serve } from './serve.ts'
+import { run } from './run.ts'
+import type { Terminal } from './terminal.ts'
 
-const failed = 1
-const misused = 2
+/** What is logged, as one line of JSON each. */
+const say =
+  (level: 'warn' | 'error') =>
+  (details: object, message: string): void =>
+    console.error(JSON.stringify({ time: Date.now(), level, message, ...described(details) }))
 
-/** Errors only, as one line of JSON each: what is printed otherwise is the URL. */
-const logger: Logger = {
-  debug() {},
-  info() {},
-  warn() {},
-  error(details, message) {
-    console.error(JSON.stringify({ time: Date.now(), level: 'error', message, ...described(details) }))
-  },
-}
+/** Errors only: what is printed otherwise is what was asked for. */
+const logger: Logger = { debug() {}, info() {}, warn() {}, error: say('error') }
 
 /** Errors have no JSON of their own. */
 function described(details: object): object {
@@ -25,27 +20,30 @@ function described(details: object): object {
   )
 }
 
-function fail(code: number, text: string): void {
-  console.error(text)
-  process.exitCode = code
+async function serveHere(options: ServeOptions): Promise<void> {
+  // What only a server needs is not loaded for a look into one.
+  const { endOnSignals, serve } = await import('./serve.ts')
+  const serving = await serve(options, { ...logger, warn: say('warn') })
+  endOnSignals(serving)
+  console.log(`contextd is ready at ${serving.url}`)
 }
 
-async function run(options: ServeOptions): Promise<void> {
-  try {
-    const serving = await serve(options, logger)
-    endOnSignals(serving)
-    console.log(`contextd is ready at ${serving.url}`)
-  } catch (error) {
-    // What a function of ours calls a TypeError was said on the command line.
-    fail(error instanceof TypeError ? misused : failed, `contextd: ${failureLine(error, options)}`)
-  }
+const controller = new AbortController()
+const { stdin, stdout, stderr, env } = process
+const terminal: Terminal = { stdin, stdout, stderr, env, signal: controller.signal }
+
+/** Who reads what is printed may have had enough, as `head` has: that is no failure. */
+for (const output of [stdout, stderr]) {
+  output.on('error', (error: { code?: string }) => {
+    process.exit(error.code === 'EPIPE' ? 0 : 1)
+  })
 }
 
-try {
-  const options = readOptions(process.argv.slice(2))
-  if (options === 'help') console.log(usage)
-  else await run(options)
-} catch (error) {
-  if (!(error instanceof UsageError)) throw error
-  fail(misused, `contextd: ${error.message}\n\n${usage}`)
-}
+process.once('SIGINT', () => {
+  controller.abort()
+  // Whatever does not end by itself ends now; a server has its own way to.
+  process.once('SIGINT', () => process.exit(1))
+})
+
+const code = await run(process.argv.slice(2), terminal, logger, serveHere)
+process.exitCode = code

@@ -1,7 +1,9 @@
-import { parseArgs } from 'node:util'
 import { defaultLimits } from '@contextd/protocol'
 import type { Limits } from '@contextd/protocol'
 import { isLoopback } from '../socket/admission.ts'
+import { UsageError, wholeOf } from './flags.ts'
+import type { Flags, Given } from './flags.ts'
+import type { TokenRules } from './tokens.ts'
 
 /** What `contextd serve` was asked for. */
 export interface ServeOptions {
@@ -9,66 +11,102 @@ export interface ServeOptions {
   readonly host: string
   readonly store: string
   readonly anonymous: boolean
+  /** How bearer tokens are checked; null: nobody is authenticated. */
+  readonly tokens: TokenRules | null
   readonly origins: readonly string[]
   readonly limits: Partial<Limits>
+  /** Life of a context after its last commit, ms; null: none ends. */
+  readonly contextTtlMs: number | null
+  /** Age from which deltas are pruned, ms; null: the engine's default. */
+  readonly deltaTtlMs: number | null
 }
 
-/** The command line is not one that contextd understands: the message says why, and the usage follows. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError'
+export const defaultStore = 'sqlite:contextd.db'
+
+/** What there is to say to `serve`. */
+export const serveFlags: Flags = {
+  port: { kind: 'text', value: 'PORT', help: 'port to listen on; 0: a free one (default 4000)' },
+  host: { kind: 'text', value: 'HOST', help: 'address to listen on (default 127.0.0.1)' },
+  store: {
+    kind: 'text',
+    value: 'URL',
+    help: `where contexts are kept: sqlite:FILE, memory:, redis://HOST:PORT, rediss://HOST:PORT, s3://BUCKET (default ${defaultStore})`,
+  },
+  'jwt-secret': {
+    kind: 'text',
+    value: 'SECRET',
+    help: 'lets in who has a JWT signed with this secret (HS256, HS384, HS512); also from CONTEXTD_JWT_SECRET',
+  },
+  jwks: { kind: 'text', value: 'URL', help: 'lets in who has a JWT signed with one of the keys that this address publishes' },
+  'jwt-issuer': { kind: 'text', value: 'NAME', help: 'only tokens of this issuer (iss)' },
+  'jwt-audience': { kind: 'text', value: 'NAME', help: 'only tokens for this audience (aud)' },
+  anonymous: {
+    kind: 'switch',
+    help: "lets everybody who can connect read and write everything; without tokens needed for any HOST but this machine's own",
+  },
+  cors: { kind: 'list', value: 'ORIGIN', help: "origin of browser pages that may connect, besides the server's own; may be repeated" },
+  limit: {
+    kind: 'list',
+    value: 'NAME=VALUE',
+    help: `sets a limit; 0: none; may be repeated. Names: ${Object.keys(defaultLimits).join(', ')}`,
+  },
+  'context-ttl-ms': {
+    kind: 'text',
+    value: 'MS',
+    help: 'contexts that nobody has open expire this long after their last commit (default: never)',
+  },
+  'delta-ttl-ms': { kind: 'text', value: 'MS', help: 'deltas are pruned at this age (default 24 h)' },
 }
 
-/** What there is to say on a command line. */
-export const usage = `Usage: contextd [serve] [options]
-
-Serves contexts to clients, over Socket.IO and HTTP.
-
-  --port PORT          port to listen on; 0: a free one (default 4000)
-  --host HOST          address to listen on (default 127.0.0.1)
-  --store URL          where contexts are kept: sqlite:FILE, memory:, redis://HOST:PORT, rediss://HOST:PORT (default sqlite:contextd.db)
-  --anonymous          lets everybody who can connect read and write everything; needed for any HOST but this machine's own
-  --cors ORIGIN        origin of browser pages that may connect, besides the server's own; may be repeated
-  --limit NAME=VALUE   sets a limit; 0: none; may be repeated. Names: ${Object.keys(defaultLimits).join(', ')}
-  --help               this text
-`
-
-const flags = {
-  port: { type: 'string', default: '4000' },
-  host: { type: 'string', default: '127.0.0.1' },
-  store: { type: 'string', default: 'sqlite:contextd.db' },
-  anonymous: { type: 'boolean', default: false },
-  cors: { type: 'string', multiple: true, default: [] as string[] },
-  limit: { type: 'string', multiple: true, default: [] as string[] },
-  help: { type: 'boolean', default: false },
-} as const
-
-/** Reads a command line. @throws {UsageError} */
-export function readOptions(args: readonly string[]): ServeOptions | 'help' {
-  const { values, positionals } = parsed(args)
-  if (values.help) return 'help'
-  const [verb = 'serve', ...more] = positionals
-  if (verb !== 'serve') throw new UsageError(`unknown command: ${verb}`)
-  if (more.length > 0) throw new UsageError(`unexpected argument: ${more[0]}`)
-  if (!isLoopback(values.host) && !values.anonymous) {
-    throw new UsageError(`--host: on ${values.host} others can connect; add --anonymous if all of them may read and write everything`)
+/** Reads what `serve` was asked for. @throws {UsageError} */
+export function serveOptions(
+  positionals: readonly string[],
+  given: Given,
+  env: { readonly [name: string]: string | undefined },
+): ServeOptions {
+  if (positionals.length > 0) throw new UsageError(`unexpected argument: ${positionals[0]}`)
+  const anonymous = given.on('anonymous')
+  const tokens = tokensOf(given, anonymous ? {} : env)
+  if (tokens !== null && anonymous) throw new UsageError('--anonymous: with --jwt-secret or --jwks nobody is anonymous; take one of them')
+  const host = given.text('host') ?? '127.0.0.1'
+  if (!isLoopback(host) && !anonymous && tokens === null) {
+    throw new UsageError(
+      `--host: on ${host} others can connect; add --jwt-secret or --jwks, or --anonymous if all of them may read and write everything`,
+    )
   }
   return {
-    port: readPort(values.port),
-    host: values.host,
-    store: values.store,
-    anonymous: values.anonymous,
-    origins: values.cors,
-    limits: Object.fromEntries(values.limit.map(readLimit)),
+    port: readPort(given.text('port') ?? '4000'),
+    host,
+    store: given.text('store') ?? defaultStore,
+    anonymous,
+    tokens,
+    origins: given.list('cors'),
+    limits: Object.fromEntries(given.list('limit').map(readLimit)),
+    contextTtlMs: wholeOf(given, 'context-ttl-ms', 1) ?? null,
+    deltaTtlMs: wholeOf(given, 'delta-ttl-ms', 0) ?? null,
   }
 }
 
-function parsed(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: flags, allowPositionals: true, strict: true })
-  } catch (error) {
-    // Node explains at length how to pass what looks like a flag; its first sentence says what is wrong.
-    throw new UsageError((error as Error).message.split(/\.? *\n|\. /)[0]!.replace(/\.$/, ''))
+function tokensOf(given: Given, env: { readonly [name: string]: string | undefined }): TokenRules | null {
+  const jwks = given.text('jwks')
+  const secret = given.text('jwt-secret') ?? (jwks === undefined ? env['CONTEXTD_JWT_SECRET'] : undefined)
+  const issuer = given.text('jwt-issuer')
+  const audience = given.text('jwt-audience')
+  const narrowed = { ...(issuer !== undefined && { issuer }), ...(audience !== undefined && { audience }) }
+  if (secret !== undefined && jwks !== undefined) throw new UsageError('--jwks and --jwt-secret exclude each other')
+  if (secret !== undefined) {
+    if (secret.length < 32) throw new UsageError('--jwt-secret: a secret has at least 32 characters, or it can be guessed')
+    return { ...narrowed, secret }
   }
+  if (jwks !== undefined) return { ...narrowed, jwks: readJwks(jwks) }
+  if (issuer !== undefined || audience !== undefined) throw new UsageError('--jwt-issuer and --jwt-audience need --jwt-secret or --jwks')
+  return null
+}
+
+function readJwks(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : null
+  if (url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(url.hostname.replace(/^\[|\]$/g, '')))) return url
+  throw new UsageError(`--jwks: ${text} is no https address`)
 }
 
 function readPort(text: string): number {

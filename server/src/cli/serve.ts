@@ -3,6 +3,7 @@ import { createContexts } from '../contexts.ts'
 import type { Logger } from '../logger.ts'
 import { createServer } from '../server.ts'
 import type { ServeOptions } from './options.ts'
+import { tokenCheck } from './tokens.ts'
 
 /** How long commits in flight may take when the process is asked to end, and how long everything may take, ms. */
 const drainMs = 5_000
@@ -16,11 +17,20 @@ export interface Serving {
 }
 
 /** Starts a server. @throws what keeps it from starting; nothing is left open then */
-export async function serve({ port, host, store, anonymous, origins, limits }: ServeOptions, logger: Logger): Promise<Serving> {
-  const contexts = createContexts({ backend: openBackend(store), limits, logger })
+export async function serve(options: ServeOptions, logger: Logger): Promise<Serving> {
+  const { port, host, store, anonymous, tokens, origins, limits, contextTtlMs, deltaTtlMs } = options
+  const contexts = createContexts({
+    backend: openBackend(store),
+    limits,
+    logger,
+    ...(contextTtlMs !== null && { contextTtlMs, autoDelete: true }),
+    ...(deltaTtlMs !== null && { deltaTtlMs }),
+  })
   try {
-    const server = createServer({ contexts, cors: { origin: origins }, anonymous })
+    const authenticate = tokens === null ? undefined : tokenCheck(tokens)
+    const server = createServer({ contexts, cors: { origin: origins }, anonymous, ...(authenticate && { authenticate }) })
     await server.listen({ port, host })
+    if (contextTtlMs !== null || deltaTtlMs !== null) contexts.startCleanup()
     return {
       url: server.url!,
       end: async () => {

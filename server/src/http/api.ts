@@ -10,6 +10,7 @@ import { Admission, isLoopback } from '../socket/admission.ts'
 import type { Authenticate } from '../socket/authenticate.ts'
 import { recognised } from '../socket/authenticate.ts'
 import type { Counts } from '../socket/counters.ts'
+import { exportOne, restoreOne } from './archive.ts'
 import { sendProblem, whenOver } from './call.ts'
 import type { Call, HttpNode } from './call.ts'
 import { allowOrigin, sendOptions } from './cors.ts'
@@ -20,7 +21,7 @@ import { find } from './paths.ts'
 import type { Found, Resources } from './paths.ts'
 import { HttpProblem } from './problem.ts'
 import { Query, bad } from './query.ts'
-import { events, history, list, read, version } from './reads.ts'
+import { cleanup, events, history, list, read, version } from './reads.ts'
 import { patch, put, remove } from './writes.ts'
 
 /** What the HTTP API of a server works with. */
@@ -42,6 +43,9 @@ const resources: Resources<Call> = {
   'contexts/{id}/events': { methods: { GET: events } },
   'contexts/{id}/history': { methods: { GET: history } },
   'contexts/{id}/versions/{n}': { methods: { GET: version } },
+  'contexts/{id}/export': { methods: { GET: exportOne } },
+  'contexts/{id}/restore': { methods: { POST: restoreOne } },
+  cleanup: { methods: { POST: cleanup } },
 }
 
 /** The HTTP API of one server, below `/v1`. */

@@ -76,3 +76,11 @@ export async function events(call: Call): Promise<void> {
   await node.access.require(user, contextId, 'read')
   await node.openStream(call, from)
 }
+
+/** `POST /v1/cleanup`: expires contexts and prunes deltas, once. */
+export async function cleanup(call: Call): Promise<void> {
+  const { node, user, query } = call
+  const limit = query.whole('limit', 1)
+  await node.access.require(user, '', 'delete')
+  sendJson(call, 200, await node.contexts.cleanup(limit === undefined ? {} : { limit }))
+}
