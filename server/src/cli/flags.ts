@@ -57,7 +57,9 @@ export function parse(
   const { values, positionals } = parsed(args, flags)
   const file = values['config']
   const configured = typeof file === 'string' ? configOf(file, all) : {}
-  const of = (name: string): unknown => values[name] ?? (name in flags && !isOverruled(name, values) ? configured[name] : undefined)
+  // A name that means something else to this verb is not meant for it.
+  const isMeant = (name: string): boolean => flags[name]?.kind === all[name]?.kind && !isOverruled(name, values)
+  const of = (name: string): unknown => values[name] ?? (isMeant(name) ? configured[name] : undefined)
   return {
     positionals,
     given: {
@@ -78,7 +80,7 @@ const isOverruled = (name: string, values: Values): boolean =>
 
 function parsed(args: readonly string[], flags: Flags): { readonly values: Values; readonly positionals: readonly string[] } {
   try {
-    return parseArgs({ args: [...args], options: parsedBy(flags), allowPositionals: true, strict: true })
+    return parseArgs({ args: joined(args, flags), options: parsedBy(flags), allowPositionals: true, strict: true })
   } catch (error) {
     const { code, message } = error as { code?: string; message: string }
     // Node explains at length how to pass what looks like a flag; its first sentence says what is wrong.
@@ -86,6 +88,31 @@ function parsed(args: readonly string[], flags: Flags): { readonly values: Value
     const unknown = code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' ? /'-{1,2}([^']*)'/.exec(said)?.[1] : undefined
     throw new UsageError(unknown === undefined ? said : said + suggestion(unknown, Object.keys(flags), (name) => `--${name}`))
   }
+}
+
+/** @throws {UsageError} a flag is none of these */
+export function checkFlags(args: readonly string[], flags: Flags): void {
+  for (const arg of args) {
+    const name = /^--([^=]+)/.exec(arg)?.[1]
+    if (name !== undefined && !Object.hasOwn(flags, name))
+      throw new UsageError(`Unknown option '--${name}'${suggestion(name, Object.keys(flags), (known) => `--${known}`)}`)
+  }
+}
+
+/** Joins a flag with what follows it where that begins with a dash, as a revision may; it is no flag for that. */
+function joined(args: readonly string[], flags: Flags): string[] {
+  const line: string[] = []
+  for (let at = 0; at < args.length; at += 1) {
+    const arg = args[at]!
+    const next = args[at + 1]
+    const takes = arg.startsWith('--') && (flags[arg.slice(2)]?.kind ?? 'switch') !== 'switch'
+    const isFlag = next !== undefined && Object.keys(flags).some((name) => next === `--${name}` || next.startsWith(`--${name}=`))
+    if (takes && next !== undefined && /^-./.test(next) && !isFlag) {
+      line.push(`${arg}=${next}`)
+      at += 1
+    } else line.push(arg)
+  }
+  return line
 }
 
 /** Reads a file of options: a JSON object with the names of the flags. @throws {UsageError} */

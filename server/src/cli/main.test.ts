@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { SignJWT } from 'jose'
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { connected } from '../../support/served.ts'
 import { setTo } from '../../support/wire-client.ts'
@@ -34,7 +35,14 @@ interface Run {
 }
 
 function run(...args: string[]): Run {
-  const child = spawn(process.execPath, [main, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
+  return runWith('', ...args)
+}
+
+/** Runs it with something piped in. */
+function runWith(input: string, ...args: string[]): Run {
+  const child = spawn(process.execPath, [main, ...args], { cwd: folder, stdio: ['pipe', 'pipe', 'pipe'] })
+  child.stdin.on('error', () => {})
+  child.stdin.end(input)
   let [out, err] = ['', '']
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()))
@@ -130,15 +138,64 @@ test('help is printed, and is no failure', async () => {
 
 test('what it does not understand is misuse, with the usage', async () => {
   await expectRefused(run('--colour'), 2, /^contextd: Unknown option '--colour'\n\nUsage: contextd/)
+  await expectRefused(run('--prot', '1'), 2, /^contextd: Unknown option '--prot'; did you mean --port\?\n\nUsage: contextd/)
   await expectRefused(run('dance'), 2, /^contextd: unknown command: dance\n\nUsage/)
   await expectRefused(run('--limit', 'speed=1'), 2, /^contextd: --limit: there is no limit speed/)
+})
+
+test('exit codes: 0 done, 1 failed, 2 not understood; a state comes in on standard input', async () => {
+  const store = ['--store', 'sqlite:codes.db']
+  const large = JSON.stringify({ text: 'x'.repeat(2_000_000) })
+  const set = runWith(large, 'set', 'a', '-', ...store)
+  expect([await set.ended, set.out(), set.err()]).toEqual([0, 'a is at version 1  created\n', ''])
+  const get = run('get', 'a', '--json', ...store)
+  expect(await get.ended).toBe(0)
+  expect((JSON.parse(get.out()) as { state: unknown }).state).toEqual(JSON.parse(large))
+  await expectRefused(run('get', 'b', ...store), 1, /^contextd: There is no context b\.\n$/)
+  await expectRefused(runWith('{', 'set', 'a', '-', ...store), 2, /^contextd: standard input is no JSON/)
+})
+
+test('watch ends with 0 on SIGINT, on a server and on a store', async () => {
+  const { url } = await started('--store', 'sqlite:watch.db')
+  expect(await run('set', 'a', '{"n":1}', '--url', url).ended).toBe(0)
+  for (const place of [
+    ['--url', url],
+    ['--store', 'sqlite:watch.db'],
+  ]) {
+    const watching = run('watch', 'a', '--json', ...place)
+    await vi.waitUntil(() => watching.out().includes('full_context'), { timeout: 20_000 })
+    watching.child.kill('SIGINT')
+    expect([await watching.ended, watching.err()]).toEqual([0, ''])
+  }
+})
+
+test('who has read enough ends it quietly', async () => {
+  const lines = Array.from({ length: 2_000 }, (_, n) =>
+    JSON.stringify({ contextId: `c:${n}`, version: 1, state: { text: 'x'.repeat(500) } }),
+  )
+  expect(await runWith(lines.join('\n'), 'restore', '--from', '-', '--store', 'sqlite:pipe.db').ended).toBe(0)
+  const exporting = run('export', '--store', 'sqlite:pipe.db')
+  exporting.child.stdout!.once('data', () => exporting.child.stdout!.destroy())
+  expect([await exporting.ended, exporting.err()]).toEqual([0, ''])
+})
+
+test('with a secret only who has a token is served, on any address', async () => {
+  const secret = 'a secret of more than thirty-two characters'
+  const { url, err } = await started('--store', 'memory:', '--host', '0.0.0.0', '--jwt-secret', secret)
+  const token = await new SignJWT({ sub: 'ada' }).setProtectedHeader({ alg: 'HS256' }).sign(new TextEncoder().encode(secret))
+  await expectRefused(run('set', 'a', '{}', '--url', url), 1, /^contextd: The server does not know who this is/)
+  await expect(connected(url, { token: 'x' })).rejects.toMatchObject({ data: { code: 'unauthenticated' } })
+  expect(await run('set', 'a', '{}', '--url', url, '--token', token).ended).toBe(0)
+  const client = await connected(url, { token })
+  expect((await client.attach()).attached.userId).toBe('ada')
+  expect(err()).toBe('')
 })
 
 test('options that do not go together are misuse', async () => {
   await expectRefused(
     run('--store', 'memory:', '--host', '0.0.0.0'),
     2,
-    /^contextd: --host: on 0\.0\.0\.0 others can connect; add --anonymous/,
+    /^contextd: --host: on 0\.0\.0\.0 others can connect; add --jwt-secret or --jwks, or --anonymous/,
   )
   await expectRefused(run('--store', 'mongodb://user:s3cret@host'), 2, /^contextd: .*memory:, sqlite:FILE, redis:/)
   await expectRefused(run('--store', 'memory:', '--cors', '*'), 2, /^contextd: cors\.origin/)

@@ -1,7 +1,7 @@
 import type { Logger } from '../logger.ts'
 import * as contexts from './context-verbs.ts'
 import { failureLine } from './failure.ts'
-import { UsageError, parse, verbOf, wholeOf } from './flags.ts'
+import { UsageError, checkFlags, parse, verbOf, wholeOf } from './flags.ts'
 import type { Given } from './flags.ts'
 import { serveOptions } from './options.ts'
 import type { ServeOptions } from './options.ts'
@@ -42,6 +42,8 @@ export async function run(args: readonly string[], terminal: Terminal, logger: L
       const unknown = verb
       verb = null
       if (args.includes('--help')) return await help(terminal, null)
+      // What follows a flag that nobody knows may be its value.
+      checkFlags(args, allFlags)
       throw new UsageError(`unknown command: ${unknown}${suggestion(unknown, Object.keys(verbs))}`)
     }
     if (args.includes('--help')) return await help(terminal, verb)

@@ -176,5 +176,7 @@ const at = (id: string): string => `/contexts/${encodeURIComponent(id)}`
 
 function queryOf(values: { readonly [name: string]: string | number | undefined }): string {
   const given = Object.entries(values).filter(([, value]) => value !== undefined && value !== '')
-  return given.length === 0 ? '' : `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString()}`
+  return given.length === 0
+    ? ''
+    : `?${new URLSearchParams(given.map(([name, value]): [string, string] => [name, String(value)])).toString()}`
 }

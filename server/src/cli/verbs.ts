@@ -149,8 +149,8 @@ export const verbs: { readonly [name: string]: Verb } = {
   },
 }
 
-/** The flags of all verbs, for what a file may say, and to find the verb on a line. */
-export const allFlags: Flags = Object.assign({}, ...Object.values(verbs).map(({ flags }) => flags)) as Flags
+/** The flags of all verbs, for what a file may say, and to find the verb on a line; of one name, that of serve counts. */
+export const allFlags: Flags = Object.assign({}, ...Object.values(verbs).map(({ flags }) => flags), serveFlags) as Flags
 
 /** The usage of all, or of one verb. */
 export function usageOf(name: string | null): string {

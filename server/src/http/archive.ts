@@ -34,6 +34,7 @@ export async function restoreOne(call: Call): Promise<void> {
     return sendJson(call, 200, context, { etag: etagOf(context) })
   }
   if (body.mediaType !== 'application/json') throw unsupported('An exported context is sent as application/json.')
-  const context = await engine.restoreFrom(contextId, jsonIn(body))
+  // Nothing at all is no answer of an archive here, but a damaged one.
+  const context = await engine.restoreFrom(contextId, jsonIn(body) ?? {})
   sendJson(call, 200, context, { etag: etagOf(context) })
 }
