@@ -1,7 +1,7 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -177,6 +177,25 @@ test('who has read enough ends it quietly', async () => {
   const exporting = run('export', '--store', 'sqlite:pipe.db')
   exporting.child.stdout!.once('data', () => exporting.child.stdout!.destroy())
   expect([await exporting.ended, exporting.err()]).toEqual([0, ''])
+})
+
+test('10,000 contexts of 100 MB go out and come back in little memory, the same', () => {
+  const file = path.join(folder, 'many.ndjson')
+  const text = 'x'.repeat(10_000)
+  const line = (n: number): string => `${JSON.stringify({ contextId: `c:${n}`, version: 1, state: { n, text } })}\n`
+  writeFileSync(file, Array.from({ length: 10_000 }, (_, n) => line(n)).join(''))
+  const narrow = { NODE_OPTIONS: '--max-old-space-size=48' }
+  const store = ['--store', 'sqlite:many.db']
+  const run48 = (...args: string[]): unknown[] => {
+    const { status, stderr } = spawnSync(process.execPath, [main, ...args, ...store], { cwd: folder, env: { ...process.env, ...narrow } })
+    return [status, stderr.toString()]
+  }
+  expect(run48('restore', '--from', file)).toEqual([0, 'restored 10,000 contexts\n'])
+  const out = path.join(folder, 'out.ndjson')
+  expect(run48('export', '--to', out)).toEqual([0, 'exported 10,000 contexts\n'])
+  const states = readFileSync(out, 'utf8').trimEnd().split('\n')
+  expect(states).toHaveLength(10_000)
+  expect(new Set(states.map((each) => (JSON.parse(each) as { state: { n: number } }).state.n)).size).toBe(10_000)
 })
 
 test('with a secret only who has a token is served, on any address', async () => {

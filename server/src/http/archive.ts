@@ -1,5 +1,7 @@
 import { ContextdError } from '@contextd/protocol'
-import { exportedOf } from '../archives/archivist.ts'
+import type { Snapshot } from '@contextd/protocol'
+import type { ArchivedContext } from '../archives/archive.ts'
+import { Archivist, exportedOf } from '../archives/archivist.ts'
 import { forbidden } from '../authorize.ts'
 import { jsonIn, readBody, unsupported } from './body.ts'
 import { sendJson } from './call.ts'
@@ -34,7 +36,19 @@ export async function restoreOne(call: Call): Promise<void> {
     return sendJson(call, 200, context, { etag: etagOf(context) })
   }
   if (body.mediaType !== 'application/json') throw unsupported('An exported context is sent as application/json.')
-  // Nothing at all is no answer of an archive here, but a damaged one.
-  const context = await engine.restoreFrom(contextId, jsonIn(body) ?? {})
+  const context = await restoreFrom(call, jsonIn(body))
   sendJson(call, 200, context, { etag: etagOf(context) })
+}
+
+const nothing = (): Promise<void> => Promise.resolve()
+
+/** Puts what was exported in place, whatever it is. @throws {ContextdError} `invalid_state`, `too_large` – it is damaged */
+async function restoreFrom({ node, contextId }: Call, exported: unknown): Promise<Snapshot> {
+  const { engine } = node
+  // Nothing at all is no answer of an archive here, but a damaged one.
+  const archive = { export: nothing, restore: () => (exported ?? {}) as ArchivedContext, close: nothing }
+  const restored = (await new Archivist({ ...engine.archiving, archive }).restore(contextId, null)) as Snapshot
+  if (!engine.declared(contextId).migrate) return restored
+  const now = await node.contexts.get(contextId)
+  return now ?? restored
 }
