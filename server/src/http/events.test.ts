@@ -62,8 +62,22 @@ test.each(['x', '1', '-1-a', '1-a b'])('Last-Event-ID %j is refused', async (id)
   expect((await events('a', { 'last-event-id': id })).status).toBe(400)
 })
 
+/** Nothing is told by the beacon. */
+const noBeacon = { beaconMs: 3_600_000 }
+
+test('commits of one batch are events of their own', async () => {
+  const { contexts, events } = await started({}, {}, noBeacon)
+  await contexts.set('a', { n: 0 })
+  const stream = await events('a')
+  await stream.next()
+  await Promise.all(Array.from({ length: 20 }, () => contexts.apply('a', [{ type: 'increment', path: ['n'], by: 1 }])))
+  for (let version = 2; version <= 21; version += 1) {
+    expect(await stream.next()).toMatchObject({ data: { type: 'delta', delta: { baseVersion: version - 1, version } } })
+  }
+})
+
 test('a stream of what is absent is not found, and a delete ends it', async () => {
-  const { contexts, events } = await started()
+  const { contexts, events } = await started({}, {}, noBeacon)
   expect((await events('a')).status).toBe(404)
   await contexts.set('a', { n: 1 })
   const stream = await events('a')
@@ -96,7 +110,7 @@ test('commits of another process are told', async () => {
 })
 
 test('a caller that does not read is not waited for: what it missed comes as one piece, and memory stays bounded', async () => {
-  const { contexts, url } = await started({ limits: { socketBufferBytes: 65_536 } })
+  const { contexts, url } = await started({ limits: { socketBufferBytes: 65_536 } }, {}, noBeacon)
   await contexts.set('a', { n: 0, text: '' })
   const { hostname, port } = new URL(url)
   const socket = connectSocket(Number(port), hostname)
