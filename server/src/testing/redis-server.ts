@@ -142,14 +142,19 @@ function argumentsOf(port: number, directory: string, { appendOnly, password, us
 
 /** Starts the process; resolves when it takes connections. */
 async function launch(port: number, directory: string, options: RedisServerOptions): Promise<ChildProcess> {
-  const program = options.program ?? (process.env['REDIS_SERVER'] || 'redis-server')
-  const child = spawn(program, argumentsOf(port, directory, options), { stdio: ['ignore', 'pipe', 'pipe'] })
+  return await startProcess(options.program, argumentsOf(port, directory, options), /ready to accept connections/i)
+}
+
+/** Starts the program of a Redis server; resolves when its output says that it is ready. */
+export async function startProcess(given: string | undefined, args: readonly string[], ready: RegExp): Promise<ChildProcess> {
+  const program = given ?? (process.env['REDIS_SERVER'] || 'redis-server')
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   watch(child)
   let output = ''
   await new Promise<void>((resolve, reject) => {
     const read = (chunk: Buffer): void => {
       if (output.length < 20_000) output += chunk.toString()
-      if (/ready to accept connections/i.test(output)) resolve()
+      if (ready.test(output)) resolve()
     }
     child.stdout.on('data', read)
     child.stderr.on('data', read)
@@ -177,14 +182,16 @@ function watch(child: ChildProcess): void {
   })
 }
 
-async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+/** Ends a process. */
+export async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exited = once(child, 'exit')
   child.kill(signal)
   await exited
 }
 
-async function freePort(): Promise<number> {
+/** A port that nobody listens on. */
+export async function freePort(): Promise<number> {
   const server = createServer()
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const { port } = server.address() as AddressInfo

@@ -37,6 +37,9 @@ const channelCommands: Readonly<Record<string, string>> = { SPUBLISH: 'm', SSUBS
 /** Commands on neither. */
 const otherCommands = ['EVAL 0 0', 'EVALSHA 0 0', 'INFO', 'PUBSUB SHARDNUMSUB', 'SELECT 0', 'TIME'] as const
 
+/** Commands that only a Cluster needs. */
+const clusterCommands = ['ASKING', 'CLUSTER SLOTS'] as const
+
 /** What a client says of itself: it does without where it may not. */
 const politeCommands = ['client|setname'] as const
 
@@ -50,9 +53,11 @@ const politeCommands = ['client|setname'] as const
  */
 export function redisAclRules(prefix = 'contextd'): string {
   checkPrefix(prefix)
-  const commands = [...Object.keys(keyCommands), ...Object.keys(channelCommands), ...otherCommands.map(aclName)].map((name) =>
-    name.toLowerCase(),
-  )
+  const commands = [
+    ...Object.keys(keyCommands),
+    ...Object.keys(channelCommands),
+    ...[...otherCommands, ...clusterCommands].map(aclName),
+  ].map((name) => name.toLowerCase())
   const allowed = [...commands, ...politeCommands].toSorted().map((name) => `+${name}`)
   return `resetkeys ~${prefix}:* resetchannels &${prefix}#* -@all ${allowed.join(' ')}`
 }
@@ -60,7 +65,7 @@ export function redisAclRules(prefix = 'contextd'): string {
 const aclName = (command: string): string => command.replace(/ 0 0$| 0$/, '').replace(' ', '|')
 
 /** All commands that are needed, each with arguments, as words with blanks in between. */
-export function neededCommands(names: Names): string[] {
+export function neededCommands(names: Names, isCluster: boolean): string[] {
   const [row] = names.context('permissions')
   const [index] = names.index
   const channel = names.channel('permissions')
@@ -70,6 +75,7 @@ export function neededCommands(names: Names): string[] {
     ...keys.filter(([name]) => name.startsWith('Z')).map((command) => on(index, command)),
     ...Object.entries(channelCommands).map((command) => on(channel, command)),
     ...otherCommands,
+    ...(isCluster ? clusterCommands : []),
   ]
 }
 

@@ -1,7 +1,7 @@
 import { createShardedAdapter } from '@socket.io/redis-adapter'
 import type { Namespace } from 'socket.io'
 import type { Adapter } from 'socket.io-adapter'
-import type { Connection } from './connection.ts'
+import type { Servers } from './servers.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
 /** First byte of a message that is JSON. */
@@ -21,14 +21,10 @@ interface Inside {
  * Makes Socket.IO's sharded Redis adapter on our connections, and safe: as it is, a message on its channels that others have published, or an
  * answer that cannot be sent, may end the process.
  */
-export function safeAdapter(
-  connection: Connection,
-  subscriptions: Subscriptions,
-  channelPrefix: string,
-): (namespace: Namespace) => Adapter {
+export function safeAdapter(servers: Servers, subscriptions: Subscriptions, channelPrefix: string): (namespace: Namespace) => Adapter {
   // No arrow function: Socket.IO calls it with `new`.
   return function adapterOf(namespace: Namespace): Adapter {
-    const client = adapterClient(connection, subscriptions)
+    const client = adapterClient(servers, subscriptions)
     const adapter = createShardedAdapter(client, client, { channelPrefix })(namespace)
     const inside = adapter as unknown as Inside
     countMessages(inside)
@@ -38,7 +34,7 @@ export function safeAdapter(
 }
 
 /** Our connections, as the adapter takes them: the part of node-redis' client that it uses. */
-function adapterClient(connection: Connection, subscriptions: Subscriptions): object {
+function adapterClient(servers: Servers, subscriptions: Subscriptions): object {
   const ends = new Map<string, () => void>()
   return {
     sSubscribe: (channel: string, handler: (message: Buffer, channel: Buffer) => void) => {
@@ -49,8 +45,9 @@ function adapterClient(connection: Connection, subscriptions: Subscriptions): ob
       ends.get(channel)?.()
       ends.delete(channel)
     },
-    sPublish: (channel: string, message: string | Buffer) => connection.send((redis) => redis.spublish(channel, message)),
-    sendCommand: ([command, ...args]: [string, ...string[]]) => connection.send((redis) => redis.call(command, args)),
+    sPublish: (channel: string, message: string | Buffer) => servers.send(channel, (redis) => redis.spublish(channel, message)),
+    // It ends with the channel that it is about.
+    sendCommand: ([command, ...args]: [string, ...string[]]) => servers.send(args.at(-1)!, (redis) => redis.call(command, args)),
   }
 }
 

@@ -1,11 +1,11 @@
 import type { PrunableQuery, StaleContext } from '../backend.ts'
-import type { Connection } from './connection.ts'
 import { boundOf, pageSize } from './context-index.ts'
 import type { ContextIndex } from './context-index.ts'
 import { reasonOf } from './errors.ts'
 import { lookScript, touchScript, unlogScript } from './index-scripts.ts'
 import type { Names } from './keys.ts'
 import { headOf } from './replies.ts'
+import type { Servers } from './servers.ts'
 
 /** A context, as cleanup sees it. */
 interface Seen {
@@ -34,12 +34,12 @@ const inOrder = (a: Bounded, b: Bounded): number => a.bound - b.bound || (a.id <
  * contexts, and raises the bounds that are too low. So a context is looked at again only when it may have grown old since.
  */
 export class Cleanup {
-  readonly #connection: Connection
+  readonly #servers: Servers
   readonly #names: Names
   readonly #index: ContextIndex
 
-  constructor(connection: Connection, names: Names, index: ContextIndex) {
-    this.#connection = connection
+  constructor(servers: Servers, names: Names, index: ContextIndex) {
+    this.#servers = servers
     this.#names = names
     this.#index = index
   }
@@ -50,13 +50,13 @@ export class Cleanup {
       const ids = contextIds.slice(from, from + pageSize)
       const versions = await Promise.all(ids.map((id) => this.#version(id)))
       const there = ids.filter((_, index) => versions[index]! > 0)
-      if (there.length > 0) await this.#connection.run(touchScript, this.#names.index, [String(now), ...there])
+      if (there.length > 0) await this.#servers.run(touchScript, this.#names.index, [String(now), ...there])
     }
   }
 
   async #version(contextId: string): Promise<number> {
     const [row] = this.#names.context(contextId)
-    return Number(await unlessDamaged(this.#connection.send((client) => client.hget(row, 'v'))))
+    return Number(await unlessDamaged(this.#servers.send(row, (client) => client.hget(row, 'v'))))
   }
 
   /** See `ContextBackend.stale`. */
@@ -111,7 +111,7 @@ export class Cleanup {
     }
     for (let from = 0; from < empty.length; from += pageSize) {
       const args = empty.slice(from, from + pageSize).flatMap(({ id, bound }) => [id, String(bound)])
-      await this.#connection.run(unlogScript, [logged], args)
+      await this.#servers.run(unlogScript, [logged], args)
     }
     await this.#correct(logged, corrections, before)
   }
@@ -132,13 +132,13 @@ export class Cleanup {
   /** Whether a log may have more entries than that. */
   async #isLong(contextId: string, maxVersions: number): Promise<boolean> {
     const [row] = this.#names.context(contextId)
-    const [version, first] = (await unlessDamaged(this.#connection.send((client) => client.hmget(row, 'v', 'fv')))) ?? []
+    const [version, first] = (await unlessDamaged(this.#servers.send(row, (client) => client.hmget(row, 'v', 'fv')))) ?? []
     return Number(version ?? 0) - Number(first ?? 1) + 1 > maxVersions
   }
 
   /** Ids with the lowest bounds below another, in order. */
   async #oldest(key: string, before: number, offset: number): Promise<Bounded[]> {
-    const flat = await this.#connection.send((client) =>
+    const flat = await this.#servers.send(key, (client) =>
       client.zrangebyscore(key, '-inf', `(${before}`, 'WITHSCORES', 'LIMIT', offset, pageSize),
     )
     const page: Bounded[] = []
@@ -149,7 +149,7 @@ export class Cleanup {
   async #touched(page: readonly Bounded[]): Promise<number[]> {
     if (page.length === 0) return []
     const [, , , touched] = this.#names.index
-    const times = await this.#connection.send((client) => client.zmscore(touched, ...page.map(({ id }) => id)))
+    const times = await this.#servers.send(touched, (client) => client.zmscore(touched, ...page.map(({ id }) => id)))
     return times.map((time) => Number(time ?? 0))
   }
 
@@ -158,7 +158,7 @@ export class Cleanup {
   }
 
   async #look(contextId: string): Promise<Seen | 'absent' | 'damaged'> {
-    const reply = (await unlessDamaged(this.#connection.run(lookScript, this.#names.context(contextId), []))) as readonly string[] | null
+    const reply = (await unlessDamaged(this.#servers.run(lookScript, this.#names.context(contextId), []))) as readonly string[] | null
     if (reply === null) return 'damaged'
     const [incarnation, version, revision, updatedAt, logged, oldest] = reply
     if (version === undefined) return 'absent'
@@ -169,7 +169,7 @@ export class Cleanup {
   async #correct(key: string, { raised, missing }: Corrections, before: number): Promise<void> {
     for (let from = 0; from < raised.length; from += pageSize) {
       const pairs = raised.slice(from, from + pageSize).flat()
-      await this.#connection.send((client) => client.zadd(key, 'XX', 'GT', ...pairs))
+      await this.#servers.send(key, (client) => client.zadd(key, 'XX', 'GT', ...pairs))
     }
     await this.#index.clean(missing, before)
   }

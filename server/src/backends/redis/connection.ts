@@ -1,7 +1,11 @@
 import { Redis } from 'ioredis'
 import type { RedisOptions } from 'ioredis'
 import { NotConnected, isTimeout, reasonOf } from './errors.ts'
+import { runScript } from './script.ts'
 import type { Script } from './script.ts'
+
+/** A command, to be given to the server that it is for. */
+export type Command<T> = (client: Redis) => Promise<T>
 
 /** How long a command waits for its answer, a connection to be made, and a connection to be closed in peace, ms. */
 const commandTimeoutMs = 2_000
@@ -25,11 +29,14 @@ const defaults: RedisOptions = {
 /** A connection to Redis: opened once, then made again for as long as it is not closed. */
 export class Connection {
   readonly client: Redis
+  /** As they were given. */
+  readonly options: RedisOptions
   #opened = false
   #failure: unknown = null
   #readOnlyAt = Number.NEGATIVE_INFINITY
 
   constructor(options: RedisOptions) {
+    this.options = options
     this.client = new Redis({
       ...defaults,
       ...options,
@@ -92,17 +99,12 @@ export class Connection {
   }
 
   /** Runs a script; its text is sent only where Redis does not know it (any more). */
-  async run({ sha, text, keys }: Script, names: readonly string[], args: readonly string[]): Promise<unknown> {
-    try {
-      return await this.send((client) => client.evalsha(sha, keys, ...names.slice(0, keys), ...args))
-    } catch (error) {
-      if (reasonOf(error) !== 'NOSCRIPT') throw error
-      return await this.send((client) => client.eval(text, keys, ...names.slice(0, keys), ...args))
-    }
+  run(script: Script, names: readonly string[], args: readonly string[]): Promise<unknown> {
+    return runScript((command) => this.send(command), script, names, args)
   }
 
   /** Sends a command, if there is a connection. A connection on which nothing is heard in time is given up. */
-  async send<T>(command: (client: Redis) => Promise<T>): Promise<T> {
+  async send<T>(command: Command<T>): Promise<T> {
     if (!this.ready) throw new NotConnected()
     const { stream } = this.client
     try {

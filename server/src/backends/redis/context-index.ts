@@ -1,9 +1,9 @@
 import { isInternal } from '../backend.ts'
 import type { ListQuery, ListedContext } from '../backend.ts'
-import type { Connection } from './connection.ts'
 import { reasonOf } from './errors.ts'
 import { addToIndexScript, cleanIndexScript, keepInIndexScript } from './index-scripts.ts'
 import type { Names } from './keys.ts'
+import type { Servers } from './servers.ts'
 
 /** How many ids are read at once. */
 export const pageSize = 500
@@ -29,11 +29,11 @@ type Range = Pick<ListQuery, 'prefix' | 'order'>
  * had none for long. A page of ids costs two round trips, also where all of them are left out by `offset` or `updatedSince`.
  */
 export class ContextIndex {
-  readonly #connection: Connection
+  readonly #servers: Servers
   readonly #names: Names
 
-  constructor(connection: Connection, names: Names) {
-    this.#connection = connection
+  constructor(servers: Servers, names: Names) {
+    this.#servers = servers
     this.#names = names
   }
 
@@ -45,20 +45,20 @@ export class ContextIndex {
   async add(contextId: string, usedAt: number, oldest: number | null): Promise<void> {
     if (isInternal(contextId)) return
     const bound = oldest === null ? '' : String(boundOf(oldest))
-    await this.#connection.run(addToIndexScript, this.#names.index, [contextId, String(usedAt), bound])
+    await this.#servers.run(addToIndexScript, this.#names.index, [contextId, String(usedAt), bound])
   }
 
   /** Puts in a context that is there, should the index have lost it. */
   async keep(contextId: string): Promise<void> {
     if (isInternal(contextId)) return
-    await this.#connection.run(keepInIndexScript, this.#names.index, [contextId])
+    await this.#servers.run(keepInIndexScript, this.#names.index, [contextId])
   }
 
   /** Notes the first entry of a log that was empty. */
   async begin(contextId: string, committedAt: number): Promise<void> {
     if (isInternal(contextId)) return
     const [, , , , logged] = this.#names.index
-    await this.#connection.send((client) => client.zadd(logged, boundOf(committedAt), contextId))
+    await this.#servers.send(logged, (client) => client.zadd(logged, boundOf(committedAt), contextId))
   }
 
   /** Contexts that exist. Not as of one moment: a context that is created or deleted meanwhile may be in it or not. */
@@ -87,7 +87,7 @@ export class ContextIndex {
     const to = Buffer.concat([Buffer.from(`(${prefix}`), Buffer.from([0xff])])
     const after = last === null ? null : `(${last}`
     const range = order === 'asc' ? [after ?? from, to, 'BYLEX'] : [after ?? to, from, 'BYLEX', 'REV']
-    return (await this.#connection.send((client) =>
+    return (await this.#servers.send(this.#names.index[0], (client) =>
       client.call('ZRANGE', [this.#names.index[0], ...range, 'LIMIT', '0', String(pageSize)]),
     )) as string[]
   }
@@ -96,7 +96,7 @@ export class ContextIndex {
   async #look(contextId: string): Promise<ListedContext | string | null> {
     const [row] = this.#names.context(contextId)
     try {
-      const [version, revision, createdAt, updatedAt] = await this.#connection.send((client) => client.hmget(row, 'v', 'r', 'c', 'u'))
+      const [version, revision, createdAt, updatedAt] = await this.#servers.send(row, (client) => client.hmget(row, 'v', 'r', 'c', 'u'))
       if (!version || version === '0') return contextId
       return { contextId, version: Number(version), revision: revision ?? '', createdAt: Number(createdAt), updatedAt: Number(updatedAt) }
     } catch (error) {
@@ -113,7 +113,7 @@ export class ContextIndex {
     const bound = until === null ? '' : String(until + missingMs)
     for (let from = 0; from < missing.length; from += pageSize) {
       const ids = missing.slice(from, from + pageSize)
-      await this.#connection.run(cleanIndexScript, this.#names.index, [String(missingMs), bound, ...ids])
+      await this.#servers.run(cleanIndexScript, this.#names.index, [String(missingMs), bound, ...ids])
     }
   }
 }

@@ -6,6 +6,7 @@ import { reasonOf } from './errors.ts'
 import type { Names } from './keys.ts'
 import type { RedisSettings } from './options.ts'
 import { script } from './script.ts'
+import type { Servers } from './servers.ts'
 import type { SharedSettings } from './shared-settings.ts'
 
 /** How the keys are laid out; raised when a version of this program cannot read what another has written. */
@@ -45,28 +46,43 @@ return denied
 /** Takes one line on what makes a Redis a bad place for contexts: it throws, or warns. */
 type Doubt = (message: string) => void
 
-/**
- * Checks on a new connection that this Redis can be used, and marks it as ours.
- * @param user who is warned; none: nobody
- * @throws {ContextdError} `backend_unavailable` – one line for whoever runs the process
- */
-export async function checkServer(
-  connection: Connection,
-  settings: RedisSettings,
-  names: Names,
-  shared: SharedSettings,
-  user: StoreUser | undefined,
-): Promise<void> {
-  const { address, prefix, strict } = settings
-  const doubt: Doubt = (message) => {
-    if (strict) throw cannotUse(`${address} ${message}`)
-    user?.warn({ store: address, prefix }, `${address} ${message}`)
+/** Checks that a Redis can be used. All throw `ContextdError`: `backend_unavailable` – one line for whoever runs the process. */
+export class OpenChecks {
+  readonly #settings: RedisSettings
+  readonly #names: Names
+  readonly #user: StoreUser | undefined
+  /** What was said of one node of a Cluster is not said of all. */
+  readonly #said = new Set<string>()
+
+  /** @param user who is warned; none: nobody */
+  constructor(settings: RedisSettings, names: Names, user: StoreUser | undefined) {
+    this.#settings = settings
+    this.#names = names
+    this.#user = user
   }
-  await checkVersion(connection, address)
-  await checkPermissions(connection, settings, names)
-  await checkDurability(connection, doubt)
-  await claim(connection, settings, names)
-  if (user !== undefined) await checkSettings(shared, user, doubt, prefix)
+
+  /** Looks at a server, on a new connection. */
+  async server(connection: Connection, isCluster: boolean): Promise<void> {
+    const { address } = this.#settings
+    await checkVersion(connection, address)
+    if (isCluster && connection.options.db) throw cannotUse(`${address} is a Cluster, which has no database but 0. Name no other.`)
+    await checkPermissions(connection, this.#settings, this.#names, isCluster)
+    await checkDurability(connection, (message) => this.#doubt(message))
+  }
+
+  /** Looks at what is stored, and marks it as ours. */
+  async content(servers: Servers, shared: SharedSettings): Promise<void> {
+    await claim(servers, this.#settings, this.#names)
+    if (this.#user !== undefined) await checkSettings(shared, this.#user, (message) => this.#doubt(message), this.#settings.prefix)
+  }
+
+  #doubt(message: string): void {
+    const { address, prefix, strict } = this.#settings
+    if (strict) throw cannotUse(`${address} ${message}`)
+    if (this.#said.has(message)) return
+    this.#said.add(message)
+    this.#user?.warn({ store: address, prefix }, `${address} ${message}`)
+  }
 }
 
 /** Nodes with other options forget what this one still counts on, or the other way round. */
@@ -94,8 +110,13 @@ async function checkVersion(connection: Connection, address: string): Promise<vo
   if (fields[fields.indexOf('role') + 1] === 'replica') throw cannotUse(`${address} is a replica, which takes no writes. Name its primary.`)
 }
 
-async function checkPermissions(connection: Connection, { address, prefix }: RedisSettings, names: Names): Promise<void> {
-  const denied = (await connection.run(permissionScript, [], neededCommands(names))) as string[]
+async function checkPermissions(
+  connection: Connection,
+  { address, prefix }: RedisSettings,
+  names: Names,
+  isCluster: boolean,
+): Promise<void> {
+  const denied = (await connection.run(permissionScript, [], neededCommands(names, isCluster))) as string[]
   const different = [...new Set(denied)]
   if (different.length === 0) return
   const rest = different.length > mostNamed ? ` and ${different.length - mostNamed} more` : ''
@@ -127,9 +148,9 @@ async function savePoints(connection: Connection): Promise<string | null> {
   }
 }
 
-async function claim(connection: Connection, { address, prefix }: RedisSettings, names: Names): Promise<void> {
-  const stored = await connection
-    .send((client) => client.call('SET', names.schema, schema, 'NX', 'GET'))
+async function claim(servers: Servers, { address, prefix }: RedisSettings, names: Names): Promise<void> {
+  const stored = await servers
+    .send(names.schema, (client) => client.call('SET', names.schema, schema, 'NX', 'GET'))
     .catch((error: unknown) => {
       if (reasonOf(error) === 'WRONGTYPE') return ''
       throw error

@@ -1,4 +1,6 @@
 import type { RedisOptions } from 'ioredis'
+import { nameOf } from './cluster-map.ts'
+import type { Address, NatMap, ServersOptions } from './cluster-map.ts'
 
 /** Where Redis is. */
 export interface RedisBackendOptions {
@@ -6,7 +8,10 @@ export interface RedisBackendOptions {
   readonly url?: string
   /** Start of every key and channel: installations with different ones share a Redis. Default `contextd`. */
   readonly prefix?: string
-  /** Handed to ioredis (Sentinel, TLS, time-outs): `{ tls: { ca } }` for a certificate authority of one's own. */
+  /**
+   * Handed to ioredis (Sentinel, TLS, time-outs): `{ tls: { ca } }` for a certificate authority of one's own, `{ sentinels: [{ host, port }], name }`.
+   * Of a Cluster the URL names any node; `{ cluster: [{ host, port }, …] }` names several instead, and `natMap` says where its nodes are reached from here.
+   */
   readonly redisOptions?: { readonly [option: string]: unknown }
   /**
    * Whether a Redis that may lose contexts (it evicts keys, or keeps nothing on disk), or whose other nodes have other options, is refused by `open()`.
@@ -17,13 +22,12 @@ export interface RedisBackendOptions {
 const optionNames: ReadonlySet<string> = new Set<keyof RedisBackendOptions>(['url', 'prefix', 'redisOptions', 'strict'])
 
 /** Options, checked. */
-export interface RedisSettings {
+export interface RedisSettings extends ServersOptions {
   readonly prefix: string
   /** Start of every channel: channels are not kept apart by database, as keys are. */
   readonly channelPrefix: string
   /** Where Redis is, for messages to whoever runs the process: without user and password. */
   readonly address: string
-  readonly connection: RedisOptions
   readonly strict: boolean
 }
 
@@ -44,9 +48,28 @@ export function checkOptions(given: string | RedisBackendOptions | undefined): R
   checkPrefix(prefix)
   if (typeof strict !== 'boolean') throw new TypeError('strict is true or false.')
   const target = parseUrl(url)
-  const connection: RedisOptions = { ...target, ...redisOptions, ...ours }
+  const { cluster, natMap, ...rest } = redisOptions
+  const seeds = checkSeeds(cluster)
+  const mapped = natMap !== undefined && rest['sentinels'] !== undefined && { natMap: natMap as NonNullable<RedisOptions['natMap']> }
+  const connection: RedisOptions = { ...target, ...rest, ...mapped, ...seeds[0], ...ours }
   const channelPrefix = connection.db ? `${prefix}#${connection.db}` : prefix
-  return { prefix, channelPrefix, address: addressOf(connection), connection, strict }
+  const address = seeds.length > 0 ? `Redis at ${seeds.map(nameOf).join(', ')}` : addressOf(connection)
+  return { prefix, channelPrefix, address, connection, seeds, natMap: natMap as NatMap | undefined, strict }
+}
+
+function checkSeeds(cluster: unknown): Address[] {
+  if (cluster === undefined) return []
+  const seeds = Array.isArray(cluster) ? (cluster as unknown[]) : []
+  if (seeds.length === 0 || !seeds.every(isAddress)) {
+    throw new TypeError('redisOptions.cluster is a list of nodes: [{ host: "10.0.0.1", port: 6379 }, …].')
+  }
+  return seeds.map(({ host, port }) => ({ host, port }))
+}
+
+function isAddress(value: unknown): value is Address {
+  if (typeof value !== 'object' || value === null) return false
+  const { host, port } = value as { host?: unknown; port?: unknown }
+  return typeof host === 'string' && host !== '' && Number.isInteger(port)
 }
 
 /** @throws {TypeError} it cannot begin keys and channels */

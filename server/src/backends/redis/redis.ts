@@ -31,14 +31,13 @@ import { decodeDump, decodeRestore, dumpScript, restoreArguments, restoreScript 
 import { ScriptBatch } from './batch.ts'
 import { Cleanup } from './cleanup.ts'
 import { commitScript } from './commit-script.ts'
-import { Connection } from './connection.ts'
 import { ContextIndex } from './context-index.ts'
 import { closed, reasonOf, toldError } from './errors.ts'
 import { namesOf } from './keys.ts'
 import { RedisMaterializedKeys } from './materialize.ts'
 import type { Names } from './keys.ts'
 import { decodeLock, decodeLocks, lockArguments, lockScript, locksScript, unlockScript } from './lock-scripts.ts'
-import { cannotOpen, checkServer } from './open-checks.ts'
+import { OpenChecks, cannotOpen } from './open-checks.ts'
 import { checkOptions } from './options.ts'
 import type { RedisBackendOptions, RedisSettings } from './options.ts'
 import { pruneArguments, pruneScript } from './prune-script.ts'
@@ -47,6 +46,7 @@ import { loadScript, logScript } from './read-scripts.ts'
 import { decodeLoad, decodeLog, decodeSync, headOf } from './replies.ts'
 import { SharedSettings } from './shared-settings.ts'
 import type { Script } from './script.ts'
+import { Servers } from './servers.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { syncArguments, syncScript } from './sync-script.ts'
 
@@ -69,7 +69,7 @@ export class RedisBackend implements ContextBackend {
   readonly materialized: MaterializedKeys
   readonly #settings: RedisSettings
   readonly #names: Names
-  readonly #connection: Connection
+  readonly #servers: Servers
   readonly #subscriptions: Subscriptions
   readonly #index: ContextIndex
   readonly #cleanup: Cleanup
@@ -81,16 +81,13 @@ export class RedisBackend implements ContextBackend {
   constructor(settings: RedisSettings) {
     this.#settings = settings
     this.#names = namesOf(settings.prefix, settings.channelPrefix)
-    const connection = new Connection(settings.connection)
-    this.#connection = connection
-    this.#index = new ContextIndex(connection, this.#names)
-    this.#cleanup = new Cleanup(connection, this.#names, this.#index)
-    this.#shared = new SharedSettings(connection, this.#names.settings)
-    this.#subscriptions = new Subscriptions(
-      new Connection(settings.connection),
-      (channel, message) => connection.send((client) => client.spublish(channel, message)),
-      this.#names.heartbeat(randomUUID()),
-    )
+    const servers = new Servers(settings)
+    this.#servers = servers
+    this.#index = new ContextIndex(servers, this.#names)
+    this.#cleanup = new Cleanup(servers, this.#names, this.#index)
+    this.#shared = new SharedSettings(servers, this.#names.settings)
+    const node = randomUUID()
+    this.#subscriptions = new Subscriptions(servers, (number) => this.#names.heartbeat(`${node}:${number}`))
     this.publishing = this.#publishing()
     this.materialized = this.#materialized()
   }
@@ -128,15 +125,15 @@ export class RedisBackend implements ContextBackend {
   sync(query: SyncQuery): Promise<SyncResult> {
     const { contextId, stream, now, sessionTtlMs } = query
     const args = syncArguments(query, isExpired(stream, now, sessionTtlMs), sessionTtlMs + recordGraceMs)
-    return this.#reading(async () => decodeSync(await this.#connection.run(syncScript, this.#names.context(contextId), args), query))
+    return this.#reading(async () => decodeSync(await this.#servers.run(syncScript, this.#names.context(contextId), args), query))
   }
 
   load(contextId: string): Promise<StoredContext | null> {
-    return this.#reading(async () => decodeLoad(await this.#connection.run(loadScript, this.#names.context(contextId), [])))
+    return this.#reading(async () => decodeLoad(await this.#servers.run(loadScript, this.#names.context(contextId), [])))
   }
 
   log(contextId: string, after: number): Promise<readonly LogEntry[]> {
-    return this.#reading(async () => decodeLog(await this.#connection.run(logScript, this.#names.context(contextId), [String(after)])))
+    return this.#reading(async () => decodeLog(await this.#servers.run(logScript, this.#names.context(contextId), [String(after)])))
   }
 
   heads(contextIds: readonly string[]): Promise<readonly Head[]> {
@@ -156,11 +153,11 @@ export class RedisBackend implements ContextBackend {
   }
 
   locks(contextId: string): Promise<readonly HeldLock[]> {
-    return this.#reading(async () => decodeLocks(await this.#connection.run(locksScript, [this.#names.locks(contextId)], [])))
+    return this.#reading(async () => decodeLocks(await this.#servers.run(locksScript, [this.#names.locks(contextId)], [])))
   }
 
   dump(contextId: string): Promise<ContextDump | null> {
-    return this.#reading(async () => decodeDump(await this.#connection.run(dumpScript, this.#names.context(contextId), [])))
+    return this.#reading(async () => decodeDump(await this.#servers.run(dumpScript, this.#names.context(contextId), [])))
   }
 
   async restore(batch: RestoreBatch): Promise<RestoreResult> {
@@ -189,7 +186,7 @@ export class RedisBackend implements ContextBackend {
 
   /** Publishes on a channel that is not one of ours, for other programs: at most once. @throws {ContextdError} `backend_unavailable` */
   async publishPlain(channel: string, message: string): Promise<void> {
-    await this.#reading(() => this.#connection.send((client) => client.publish(channel, message)))
+    await this.#reading(() => this.#servers.send(channel, (client) => client.publish(channel, message)))
   }
 
   async close(): Promise<void> {
@@ -198,12 +195,16 @@ export class RedisBackend implements ContextBackend {
     await this.#opening?.catch(() => {})
     await this.#subscriptions.close()
     await this.#shared.leave()
-    await this.#connection.close()
+    await this.#servers.close()
   }
 
   async #connect(user: StoreUser | undefined): Promise<void> {
     try {
-      await this.#connection.open(() => checkServer(this.#connection, this.#settings, this.#names, this.#shared, user))
+      const checks = new OpenChecks(this.#settings, this.#names, user)
+      await this.#servers.open(
+        (server) => checks.server(server, this.#servers.isCluster),
+        () => checks.content(this.#servers, this.#shared),
+      )
     } catch (error) {
       throw cannotOpen(this.#settings, error)
     }
@@ -232,7 +233,7 @@ export class RedisBackend implements ContextBackend {
   async #write(script: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
     this.#use()
     try {
-      return await this.#connection.run(script, keys, args)
+      return await this.#servers.run(script, keys, args)
     } catch (error) {
       throw toldError(error, true)
     }
@@ -241,7 +242,7 @@ export class RedisBackend implements ContextBackend {
   async #head(contextId: string): Promise<Head> {
     const [row] = this.#names.context(contextId)
     try {
-      const [incarnation, version, revision] = await this.#connection.send((client) => client.hmget(row, 'i', 'v', 'r'))
+      const [incarnation, version, revision] = await this.#servers.send(row, (client) => client.hmget(row, 'i', 'v', 'r'))
       return version ? headOf(incarnation ?? '', version, revision ?? '') : noHead
     } catch (error) {
       // Another program has put something else there: the context is gone, and the other heads are wanted all the same.
@@ -251,10 +252,10 @@ export class RedisBackend implements ContextBackend {
   }
 
   #materialized(): MaterializedKeys {
-    const keys = new RedisMaterializedKeys(this.#connection, this.#names, this.#settings.prefix)
+    const keys = new RedisMaterializedKeys(this.#servers, this.#names, this.#settings.prefix)
     return {
       refusal: (key) => keys.refusal(key),
-      refusalTogether: () => keys.refusalTogether(),
+      refusalTogether: (together) => keys.refusalTogether(together),
       swap: async (wanted, fence) => {
         this.#use()
         try {
@@ -279,7 +280,7 @@ export class RedisBackend implements ContextBackend {
         }),
       onRestored: (listener) => subscriptions.onRestored(listener),
       sockets: {
-        adapter: () => safeAdapter(this.#connection, subscriptions, names.channelPrefix),
+        adapter: () => safeAdapter(this.#servers, subscriptions, names.channelPrefix),
         room: roomOf,
         confirm: (contextId) => subscriptions.confirm(names.channel(contextId)),
       },

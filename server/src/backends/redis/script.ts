@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import { reasonOf } from './errors.ts'
 
 /** A Lua script, and how many of its arguments are keys. */
 export interface Script {
@@ -11,6 +13,21 @@ export interface Script {
 /** Makes a script of its text. */
 export function script(name: string, keys: number, text: string): Script {
   return { name, keys, text, sha: createHash('sha1').update(text).digest('hex') }
+}
+
+/** Runs a script by a way to send commands; its text is sent only where Redis does not know it (any more). */
+export async function runScript(
+  send: (command: (client: Redis) => Promise<unknown>) => Promise<unknown>,
+  { sha, text, keys }: Script,
+  names: readonly string[],
+  args: readonly string[],
+): Promise<unknown> {
+  try {
+    return await send((client) => client.evalsha(sha, keys, ...names.slice(0, keys), ...args))
+  } catch (error) {
+    if (reasonOf(error) !== 'NOSCRIPT') throw error
+    return await send((client) => client.eval(text, keys, ...names.slice(0, keys), ...args))
+  }
 }
 
 /**

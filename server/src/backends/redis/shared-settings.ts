@@ -1,5 +1,5 @@
-import type { Connection } from './connection.ts'
 import { reasonOf } from './errors.ts'
+import type { Servers } from './servers.ts'
 
 /** How long what was agreed on outlives the last node, and how often each node renews it, ms. */
 const lifeMs = 45_000
@@ -10,13 +10,13 @@ const renewEveryMs = 15_000
  * forgotten when none runs any more.
  */
 export class SharedSettings {
-  readonly #connection: Connection
+  readonly #servers: Servers
   readonly #key: string
   #own = ''
   #timer: NodeJS.Timeout | null = null
 
-  constructor(connection: Connection, key: string) {
-    this.#connection = connection
+  constructor(servers: Servers, key: string) {
+    this.#servers = servers
     this.#key = key
   }
 
@@ -38,8 +38,8 @@ export class SharedSettings {
     clearInterval(this.#timer)
     this.#timer = null
     try {
-      const agreed = await this.#connection.send((client) => client.get(this.#key))
-      if (agreed === this.#own) await this.#connection.send((client) => client.del(this.#key))
+      const agreed = await this.#servers.send(this.#key, (client) => client.get(this.#key))
+      if (agreed === this.#own) await this.#servers.send(this.#key, (client) => client.del(this.#key))
     } catch {
       // It expires.
     }
@@ -47,7 +47,7 @@ export class SharedSettings {
 
   async #renew(): Promise<void> {
     try {
-      if ((await this.#agree()) === this.#own) await this.#connection.send((client) => client.pexpire(this.#key, lifeMs))
+      if ((await this.#agree()) === this.#own) await this.#servers.send(this.#key, (client) => client.pexpire(this.#key, lifeMs))
     } catch {
       // The next time.
     }
@@ -56,8 +56,10 @@ export class SharedSettings {
   /** What all have agreed on: one's own settings, if nobody was there. */
   async #agree(): Promise<string> {
     try {
-      const agreed = await this.#connection.send((client) => client.call('SET', this.#key, this.#own, 'NX', 'GET', 'PX', String(lifeMs)))
-      return agreed === null ? this.#own : String(agreed)
+      const agreed = await this.#servers.send(this.#key, (client) =>
+        client.call('SET', this.#key, this.#own, 'NX', 'GET', 'PX', String(lifeMs)),
+      )
+      return typeof agreed === 'string' ? agreed : this.#own
     } catch (error) {
       if (reasonOf(error) === 'WRONGTYPE') return ''
       throw error

@@ -1,56 +1,36 @@
-import type { Connection } from './connection.ts'
-import { toldError } from './errors.ts'
+import { NotConnected, reasonOf, toldError } from './errors.ts'
+import { NodeSubscriptions } from './node-subscriptions.ts'
+import type { Servers } from './servers.ts'
 
 /** Takes what is published on a channel. */
 export type Handler = (message: Buffer, channel: Buffer) => void
 
 interface Channel {
   readonly handlers: Set<Handler>
-  /** Resolves when Redis has confirmed the subscription on the connection there is; null: not asked for on it. */
-  confirmed: Promise<unknown> | null
+  readonly bytes: Buffer
+  /** Server on which it is listened to; null: not known yet. */
+  node: string | null
 }
 
-/** How often a node looks whether it still hears itself, ms. */
-const heartbeatMs = 2_000
+/** How often a subscription is asked for while its slot moves about. */
+const mostAttempts = 5
+/** How many names are tried for a heartbeat in a slot of a node: far more than it takes. */
+const mostNames = 100_000
 
-const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-
-/**
- * The channels that this node listens to, on a connection of its own that is made with the first of them.
- *
- * A connection may be open without anything coming through: nothing tells. So the node publishes to itself, and makes a new
- * connection when it does not hear that.
- */
+/** The channels that this process listens to, each on the server that it belongs to. */
 export class Subscriptions {
-  readonly #connection: Connection
-  readonly #publish: (channel: string, message: string) => Promise<unknown>
-  readonly #heartbeatChannel: string
+  readonly #servers: Servers
+  readonly #heartbeatName: (number: number) => string
+  readonly #nodes = new Map<string, NodeSubscriptions>()
   readonly #channels = new Map<string, Channel>()
   readonly #restored = new Set<() => void>()
-  #started = false
-  #wasReady = false
-  #missed = false
-  #timer: NodeJS.Timeout | null = null
-  /** How many connections there were. */
-  #connections = 0
-  /** Number of the last heartbeat; of the last one that was published, and of the last one heard. */
-  #beat = 0
-  #published = 0
-  #heard = 0
   #ignored = 0
 
-  /**
-   * @param publish publishes on another connection
-   * @param heartbeatChannel of this node only
-   */
-  constructor(connection: Connection, publish: (channel: string, message: string) => Promise<unknown>, heartbeatChannel: string) {
-    this.#connection = connection
-    this.#publish = publish
-    this.#heartbeatChannel = heartbeatChannel
-    const { client } = connection
-    client.on('smessageBuffer', (channel: Buffer, message: Buffer) => this.#deliver(channel, message))
-    client.on('ready', () => void this.#ready())
-    client.on('close', () => this.#closed())
+  /** @param heartbeatName makes names of channels that are of this process only */
+  constructor(servers: Servers, heartbeatName: (number: number) => string) {
+    this.#servers = servers
+    this.#heartbeatName = heartbeatName
+    servers.onMoved(() => this.#assignAll())
   }
 
   /** How many messages could not be used: others may publish on the channels too. */
@@ -65,15 +45,12 @@ export class Subscriptions {
 
   /** Listens to a channel. Returns the end of it. */
   add(name: string, handler: Handler): () => void {
-    this.#start()
-    const channel = this.#channels.get(name) ?? { handlers: new Set(), confirmed: null }
-    this.#channels.set(name, channel)
+    const channel = this.#channels.get(name) ?? this.#begin(name)
     channel.handlers.add(handler)
-    if (channel.confirmed === null && this.#connection.ready) this.#ask(name, channel)
     return () => {
       if (!channel.handlers.delete(handler) || channel.handlers.size > 0) return
       this.#channels.delete(name)
-      if (this.#connection.ready) this.#connection.send((client) => client.sunsubscribe(name)).catch(() => {})
+      if (channel.node !== null) this.#nodes.get(channel.node)?.remove(name)
     }
   }
 
@@ -82,14 +59,18 @@ export class Subscriptions {
    * @throws {ContextdError} `backend_unavailable`
    */
   async confirm(name: string): Promise<void> {
-    const channel = this.#channels.get(name)
-    if (!channel) return
-    try {
-      await this.#connection.whenReady()
-      if (channel.confirmed === null) this.#ask(name, channel)
-      await channel.confirmed
-    } catch (error) {
-      throw toldError(error, false)
+    for (let attempt = 1; ; attempt += 1) {
+      const channel = this.#channels.get(name)
+      if (!channel) return
+      const { node } = channel
+      try {
+        if (node === null) throw new NotConnected()
+        await this.#nodes.get(node)!.confirm(name)
+        if (channel.node === node) return
+      } catch (error) {
+        if (node === null || reasonOf(error) !== 'MOVED' || attempt === mostAttempts) throw toldError(error, false)
+        await this.#servers.refresh(node).catch(() => {})
+      }
     }
   }
 
@@ -102,80 +83,84 @@ export class Subscriptions {
   }
 
   async close(): Promise<void> {
-    if (this.#timer !== null) clearInterval(this.#timer)
     this.#channels.clear()
     this.#restored.clear()
-    await this.#connection.close()
+    await Promise.all([...this.#nodes.values()].map((node) => node.close()))
   }
 
-  #start(): void {
-    if (this.#started) return
-    this.#started = true
-    this.#connection.start()
-    this.#timer = setInterval(() => void this.#listenToOneself(), heartbeatMs).unref()
-    this.add(this.#heartbeatChannel, (message) => {
-      const beat = Number(message.toString())
-      if (beat > this.#heard && beat <= this.#beat) this.#heard = beat
-      else this.ignore()
+  #begin(name: string): Channel {
+    const channel: Channel = { handlers: new Set(), bytes: Buffer.from(name), node: this.#servers.nodeOf(name) }
+    this.#channels.set(name, channel)
+    if (channel.node !== null) this.#on(channel.node).add(name)
+    return channel
+  }
+
+  /** Goes with the slots to the servers that they are on. */
+  #assignAll(): void {
+    for (const [name, channel] of this.#channels) this.#assign(name, channel)
+    for (const [name, node] of this.#nodes) {
+      if (!node.idle) {
+        void node.check()
+        continue
+      }
+      this.#nodes.delete(name)
+      node.close().catch(() => {})
+    }
+  }
+
+  #assign(name: string, channel: Channel): void {
+    const before = channel.node
+    const node = this.#servers.nodeOf(name)
+    if (node === before || node === null) return
+    channel.node = node
+    if (before === null) {
+      this.#on(node).add(name)
+      return
+    }
+    this.#nodes.get(before)?.remove(name)
+    this.#on(node).adopt(name)
+  }
+
+  #on(node: string): NodeSubscriptions {
+    const known = this.#nodes.get(node)
+    if (known) return known
+    const publish = (channel: string, message: string): Promise<unknown> =>
+      this.#servers.sendTo(node, (client) => client.spublish(channel, message))
+    const subscriptions = new NodeSubscriptions(this.#servers.connectTo(node), publish, {
+      deliver: (name, message) => this.#deliver(name, message),
+      restored: () => this.#tellRestored(),
+      moved: () => void this.#goAlong(node),
+      ignore: () => this.ignore(),
+      heartbeat: (current) => this.#heartbeatOn(node, current),
     })
+    this.#nodes.set(node, subscriptions)
+    return subscriptions
   }
 
-  #ask(name: string, channel: Channel): void {
-    const asked = this.#connection.send((client) => client.ssubscribe(name))
-    channel.confirmed = asked
-    asked.catch(() => {
-      if (channel.confirmed !== asked) return
-      // Asked for again by the next heartbeat, or on the next connection.
-      channel.confirmed = null
-      this.#missed = true
-    })
+  async #goAlong(node: string): Promise<void> {
+    try {
+      await this.#servers.refresh(node)
+    } catch {
+      // The next heartbeat asks for the channels again.
+    }
   }
 
-  async #ready(): Promise<void> {
-    if (this.#wasReady) this.#missed = true
-    this.#wasReady = true
-    await this.#askForAll()
+  #heartbeatOn(node: string, current: string): string {
+    if (current !== '' && this.#servers.nodeOf(current) === node) return current
+    let number = 0
+    while (number < mostNames && this.#servers.nodeOf(this.#heartbeatName(number)) !== node) number += 1
+    return this.#heartbeatName(number)
   }
 
-  /** Subscribes to what is not subscribed; tells of what may have been missed once all is. */
-  async #askForAll(): Promise<void> {
-    for (const [name, channel] of this.#channels) if (channel.confirmed === null) this.#ask(name, channel)
-    const results = await Promise.allSettled([...this.#channels.values()].map(async ({ confirmed }) => confirmed))
-    if (!this.#missed || !this.#connection.ready || results.some(({ status }) => status === 'rejected')) return
-    this.#missed = false
+  #tellRestored(): void {
     for (const listener of this.#restored) listener()
   }
 
-  #closed(): void {
-    if (!this.#wasReady) this.#missed = true
-    this.#connections += 1
-    this.#published = this.#heard
-    for (const channel of this.#channels.values()) channel.confirmed = null
-  }
-
-  async #listenToOneself(): Promise<void> {
-    if (!this.#connection.ready) return
-    // What has arrived while this process was busy is read first.
-    if (this.#published > this.#heard) await nextTurn()
-    if (this.#published > this.#heard) {
-      this.#connection.reconnect()
-      return
-    }
-    if ([...this.#channels.values()].some(({ confirmed }) => confirmed === null)) await this.#askForAll()
-    const connection = this.#connections
-    const beat = (this.#beat += 1)
-    try {
-      await this.#publish(this.#heartbeatChannel, String(beat))
-      if (connection === this.#connections) this.#published = beat
-    } catch {
-      // Whether we would have heard it is not known.
-    }
-  }
-
-  #deliver(name: Buffer, message: Buffer): void {
-    for (const handler of this.#channels.get(name.toString())?.handlers ?? []) {
+  #deliver(name: string, message: Buffer): void {
+    const channel = this.#channels.get(name)
+    for (const handler of channel?.handlers ?? []) {
       try {
-        handler(message, name)
+        handler(message, channel!.bytes)
       } catch {
         this.ignore()
       }
