@@ -129,16 +129,19 @@ export class Committer {
   #review(batch: CommitBatch): void {
     const { hooks } = this.#options
     const reviewed = hooks?.before(batch.contextId, this.queue.deciding) ?? null
-    if (reviewed === null) return this.#send(batch)
+    if (reviewed === null) this.#send(batch)
+    else void this.#reviewed(batch, reviewed)
+  }
+
+  async #reviewed(batch: CommitBatch, reviewed: ReturnType<HookRunner['before']> & object): Promise<void> {
     this.#reviewing = true
-    void reviewed.then((refusals) => {
-      this.#reviewing = false
-      // Given up meanwhile, at the end of the engine.
-      if (!this.queue.inFlight) return
-      if (refusals.size === 0) return this.#send(batch)
-      this.queue.refuse(refusals)
-      this.#schedule()
-    })
+    const refusals = await reviewed
+    this.#reviewing = false
+    // Given up meanwhile, at the end of the engine.
+    if (!this.queue.inFlight) return
+    if (refusals.size === 0) return this.#send(batch)
+    this.queue.refuse(refusals)
+    this.#schedule()
   }
 
   #schedule(): void {
