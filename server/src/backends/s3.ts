@@ -1,5 +1,6 @@
 import { ContextdError } from '@contextd/protocol'
 import type { Head } from '@contextd/protocol'
+import { isInternal } from './backend.ts'
 import type {
   CommitBatch,
   CommitResult,
@@ -255,7 +256,7 @@ export class S3Backend implements ContextBackend {
     return modelOf(await this.#use().objects.read(contextId))
   }
 
-  /** Notes of contexts by id, also of absent ones, some at a time; `missing` says how many are wanted still. */
+  /** Notes of users' contexts by id, also of absent ones, some at a time; `missing` says how many are wanted still. */
   async *#notes(prefix: string, order: 'asc' | 'desc', missing: () => number): AsyncGenerator<readonly ContextNote[]> {
     const { objects } = this.#use()
     const waiting: ListedContextObject[] = []
@@ -265,7 +266,7 @@ export class S3Backend implements ContextBackend {
       )
     const pageSize = (): number => (order === 'asc' ? Math.min(Math.max(missing(), leastPage), pageLimit) : pageLimit)
     for await (const page of objects.list(prefix, pageSize)) {
-      waiting.push(...page)
+      waiting.push(...page.filter(({ contextId }) => !isInternal(contextId)))
       // What comes with an escaped name may belong further down.
       if (order === 'desc' || !waiting.every(({ name }) => isOrdered(name))) continue
       while (waiting.length > 0) yield await look()
