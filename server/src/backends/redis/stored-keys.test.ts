@@ -1,10 +1,24 @@
 import { expect, test } from 'vitest'
 import { contentOf, errorOf, opened, redisFor } from '../../../support/redis-store.ts'
-import { at, batchOf, contextId, queryOf, recordOf, startAt, stateAt, store, storeMany, synced } from '../../testing/contract/kit.ts'
+import { until } from '../../../support/until.ts'
+import {
+  at,
+  author,
+  batchOf,
+  contextId,
+  queryOf,
+  recordOf,
+  startAt,
+  stateAt,
+  store,
+  storeMany,
+  synced,
+} from '../../testing/contract/kit.ts'
 import { noHead } from '../backend.ts'
 import { namesOf } from './keys.ts'
 
-const keys = namesOf('contextd', 'contextd').context(contextId)
+const names = namesOf('contextd', 'contextd')
+const keys = names.context(contextId)
 const listAll = { limit: 0, offset: 0, order: 'asc', prefix: '', updatedSince: 0 } as const
 
 test.each([0, 1, 2, 3, 4])(
@@ -38,6 +52,56 @@ test.each([0, 1, 2, 3, 4])(
     await store(backend, { contextId: 'other', base: other.head })
     await admin.del(...keys)
     await store(backend, { members: [{ stream: at(1) }] })
+  },
+)
+
+test('F9: a locks key of another type makes what looks at locks fail whole, and nothing else', async () => {
+  const { server, admin } = await redisFor()
+  const backend = await opened(server.url)
+  const { head: base } = await store(backend)
+  await admin.set(keys[5], 'x')
+  const before = await contentOf(admin)
+  const request = { contextId, key: 'k', hold: 'h', holder: author, ttlMs: 1_000, extend: false, now: startAt }
+  const batch = batchOf({ base, members: [{ stream: at(1) }] })
+  const demanding = { ...batch, members: batch.members.map((member) => ({ ...member, locks: [{ key: 'k', token: null }] })) }
+  const calls = [
+    () => backend.lock(request),
+    () => backend.unlock(contextId, 'k', 'h', startAt),
+    () => backend.locks(contextId, startAt),
+    () => backend.commit(demanding),
+  ]
+  for (const call of calls) {
+    expect(await errorOf(call())).toMatchObject({ code: 'backend_unavailable', message: expect.stringContaining('damaged') })
+  }
+  expect(await contentOf(admin)).toEqual(before)
+  await store(backend, { base })
+  await admin.del(keys[5])
+  expect(await backend.lock(request)).toMatchObject({ type: 'held' })
+})
+
+test.each(names.index.map((_key, number) => number))(
+  'F9: a key of the index of another type (number %i) is an error to creations and lists or none, and nothing is half created',
+  async (number) => {
+    const { server, admin } = await redisFor()
+    const backend = await opened(server.url)
+    const { head: base } = await store(backend)
+    await admin.del(names.index[number]!)
+    await admin.set(names.index[number]!, 'x')
+    const created = await backend.commit(batchOf({ contextId: 'new' })).catch((error: unknown) => error)
+    const isError = created instanceof Error
+    expect(created).toMatchObject(isError ? { code: 'backend_unavailable' } : { type: 'committed' })
+    expect((await backend.load('new')) === null).toBe(isError)
+    const calls = [backend.list(listAll), backend.stale(startAt + 1, 10), backend.prunable({ before: startAt, maxVersions: 0, limit: 10 })]
+    for (const result of await Promise.allSettled(calls)) {
+      const refused = result.status === 'rejected' ? [result.reason as Error] : []
+      for (const error of refused) expect(error).toMatchObject({ code: 'backend_unavailable' })
+    }
+    // What is there is read and written as before.
+    const { head } = await store(backend, { base, members: [{ stream: at(1) }] })
+    expect(await backend.heads([contextId])).toEqual([head])
+    await admin.del(names.index[number]!)
+    await store(backend, { contextId: 'later' })
+    expect((await backend.list(listAll)).map((item) => item.contextId)).toContain('later')
   },
 )
 
@@ -91,6 +155,62 @@ test('F12: a context whose log is lost, but not its state, goes on without histo
   const next = await store(backend, { base: first.head })
   expect(await backend.log(contextId, 0)).toEqual(next.entries)
   expect(await synced(backend, { head: { ...first.head, version: 1 } })).toMatchObject({ way: 'stored', rolledBack: false })
+})
+
+test('F12: a context that has lost its records keeps its state; who was told of later numbers is fenced, and nothing is stored twice', async () => {
+  const { server, admin } = await redisFor()
+  const backend = await opened(server.url)
+  const first = await store(backend, { members: [{ stream: at(1) }, { stream: at(2) }] })
+  await admin.del(keys[3])
+  const repeat = batchOf({ base: first.head, members: [{ stream: at(2) }] })
+  expect(await backend.commit(repeat)).toMatchObject({ type: 'members', answers: [{ answer: { type: 'gap' } }] })
+  const answer = await synced(backend, { head: first.head, stream: { told: 2, settled: 2 } })
+  expect(answer).toMatchObject({ way: 'same', rolledBack: false, record: { epoch: 1, last: 2 }, before: { epoch: 0, last: 0 } })
+  await store(backend, { base: first.head, members: [{ stream: at(3, { epoch: 1 }) }] })
+  expect(await backend.log(contextId, 0)).toHaveLength(3)
+})
+
+test.each([
+  ['the times of its records', 4],
+  ['its locks', 5],
+] as const)('F12: a context that has lost %s keeps its state, its log and its records', async (_what, number) => {
+  const { server, admin } = await redisFor()
+  const backend = await opened(server.url)
+  const first = await store(backend, { members: [{ stream: at(1) }] })
+  const request = { contextId, key: 'k', hold: 'h', holder: author, ttlMs: 60_000, extend: false, now: startAt }
+  const held = await backend.lock(request)
+  await admin.del(keys[number])
+  expect((await recordOf(backend)).last).toBe(1)
+  const next = await store(backend, { base: first.head, members: [{ stream: at(2) }] })
+  expect(await backend.log(contextId, 0)).toEqual([...first.entries, ...next.entries])
+  // A token is never given twice, also where nobody knows the last one.
+  const again = await backend.lock({ ...request, hold: 'other', now: startAt + 1_000 })
+  const expected = number === 5 ? { type: 'held', lock: { token: startAt + 1_000 } } : { type: 'locked', by: { token: startAt } }
+  expect(again).toMatchObject(expected)
+  expect(held).toMatchObject({ type: 'held', lock: { token: startAt } })
+})
+
+test('F12: a context whose keys all expire is gone, and one that is created in its place is another', async () => {
+  const { server, admin } = await redisFor()
+  const backend = await opened(server.url)
+  const first = await store(backend, { members: [{ stream: at(1) }] })
+  for (const key of keys) await admin.pexpire(key, 1)
+  await until(async () => (await admin.exists(...keys)) === 0)
+  expect(await synced(backend, { head: first.head, stream: { told: 1 } })).toMatchObject({ row: null, record: { epoch: 1 } })
+  expect(await backend.commit(batchOf({ base: first.head }))).toMatchObject({ type: 'conflict', head: noHead })
+  const again = await store(backend)
+  expect(again.head.incarnation).not.toBe(first.head.incarnation)
+})
+
+test('F12: an index that has lost everything is made again by what is written, and contexts are read meanwhile', async () => {
+  const { server, admin } = await redisFor()
+  const backend = await opened(server.url)
+  const { head: base } = await store(backend)
+  await admin.del(...names.index)
+  expect(await backend.heads([contextId])).toEqual([base])
+  expect(await backend.list(listAll)).toEqual([])
+  await store(backend, { base, snapshot: true })
+  await until(async () => (await backend.list(listAll)).length === 1)
 })
 
 test('an entry may leave the log once it is older than the time given, not when it is as old', async () => {
