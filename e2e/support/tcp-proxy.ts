@@ -13,14 +13,17 @@ export class TcpProxy {
   readonly #pairs = new Set<readonly [near: Socket, far: Socket]>()
   /** While false, new connections are closed at once. */
   open = true
+  /** Port that new connections go to. */
+  target: number
 
   private constructor(targetPort: number) {
+    this.target = targetPort
     this.#server = createServer((near) => {
       if (!this.open) {
         near.destroy()
         return
       }
-      const far = connect(targetPort, '127.0.0.1')
+      const far = connect(this.target, '127.0.0.1')
       near.on('data', (chunk) => (this.sent += chunk.length))
       far.on('data', (chunk) => (this.received += chunk.length))
       near.pipe(far).pipe(near)

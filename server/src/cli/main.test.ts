@@ -239,7 +239,7 @@ test('an unreadable SQLite file is one clear line', async () => {
   await expectRefused(run('--store', `sqlite:${folder}`), 1, /^contextd: /)
 })
 
-test('a wrong Redis password is one clear line that does not repeat it', async () => {
+test('F43: a wrong Redis password is one clear line that does not repeat it', async () => {
   const redis = await startRedisServer({ password: 'right' })
   onTestFinished(() => redis.stop())
   const host = new URL(redis.url).host

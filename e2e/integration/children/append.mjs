@@ -1,0 +1,14 @@
+// Appends to the list of one context from a process of its own until it is killed, and tells what was acknowledged:
+// node append.mjs <redis url> <context> <name> <writers>
+import { createContexts } from 'contextd'
+import { redisBackend } from 'contextd/backends/redis'
+
+const [url, id, name, writers] = process.argv.slice(2)
+const contexts = createContexts({ backend: redisBackend(url) })
+const append = async (writer) => {
+  for (let n = 0; ; n += 1) {
+    await contexts.apply(id, [{ type: 'insert', path: ['list'], values: [`${name}-${writer}-${n}`], at: 'end' }])
+    process.send([writer, n])
+  }
+}
+await Promise.all(Array.from({ length: Number(writers) }, (_, writer) => append(writer)))
