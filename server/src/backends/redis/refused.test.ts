@@ -22,6 +22,13 @@ const answers = (backend: ContextBackend): Promise<void> =>
     ),
   )
 
+/** Whether Redis answers a read with an error of this kind. */
+const refusedAs = (client: Redis, reason: string): Promise<boolean> =>
+  client.get('x').then(
+    () => false,
+    (error: Error) => error.message.startsWith(reason),
+  )
+
 const caught = (error: unknown): unknown => error
 
 /** A setting of INFO, read until it has a value. */
@@ -97,14 +104,15 @@ test('F11: a Redis that is busy with somebody’s script is a held error, and al
   const backend = await opened(server.url)
   const { head: base } = await store(backend)
   const endless = admin.eval('while true do end', 0).catch((error: Error) => error.message)
+  const killer = new Redis(server.adminUrl, { enableReadyCheck: false })
+  onTestFinished(() => killer.disconnect())
+  await until(() => refusedAs(killer, 'BUSY'))
   const calls = [
     () => backend.commit(batchOf({ base, members: [{ stream: at(1) }] })),
     () => backend.load(contextId),
     () => backend.heads([contextId]),
   ]
   for (const call of calls) expect(await errorOf(call())).toMatchObject({ ...held, message: expect.stringContaining('busy') })
-  const killer = new Redis(server.adminUrl, { enableReadyCheck: false })
-  onTestFinished(() => killer.disconnect())
   await killer.script('KILL')
   expect(await endless).toContain('SCRIPT KILL')
   await answers(backend)
@@ -124,12 +132,7 @@ test('F11: while Redis is loading its data after a restart no context seems empt
   const looking = new Redis(server.adminUrl, { enableReadyCheck: false, retryStrategy: () => 5, maxRetriesPerRequest: null })
   looking.on('error', () => {})
   onTestFinished(() => looking.disconnect())
-  await until(() =>
-    looking.get('x').then(
-      () => false,
-      (error: Error) => error.message.startsWith('LOADING'),
-    ),
-  )
+  await until(() => refusedAs(looking, 'LOADING'))
   const later = opened(server.url)
   const loads: unknown[] = []
   const commits: unknown[] = []
