@@ -154,6 +154,14 @@ test('a store that asks to slow down for long is unavailable: nothing is written
   await store(backend, { base })
 })
 
+test('a store that fails for long has perhaps written', async () => {
+  const { proxy, backend } = await pair({ patienceMs: 200 })
+  const { head: base } = await store(backend)
+  proxy.fault = () => ({ type: 'answer', status: 500, code: 'InternalError' })
+  expect(await errorOf(backend.commit(batchOf({ base })))).toEqual(unknown)
+  expect(await errorOf(backend.load(contextId))).toEqual(unavailable(/The store failed \(500\)\. Try again/))
+})
+
 test.each([
   [403, 'AccessDenied', /does not allow its user what is needed/],
   [403, 'ExpiredToken', /session token for the store has expired/],
