@@ -55,22 +55,25 @@ test('F14: scripts that Redis has forgotten are sent again, also when many calls
 test.each([
   ['of a stream', [{ stream: at(1) }, { stream: at(2) }]],
   ['of the server', [{}, {}]],
-])('F2, G3, P6, P7: a batch %s whose answer was lost is told as unknown, and stored once when it is sent again', async (_whose, members) => {
-  const { server } = await redisFor()
-  const proxy = await proxied(server.port)
-  const backend = await opened({ url: proxy.url, redisOptions })
-  const { head: base } = await store(backend)
-  const batch = batchOf({ base, members })
-  proxy.mode = 'drop replies'
-  expect(await errorOf(backend.commit(batch))).toMatchObject({ code: 'timeout', details: { outcome: 'unknown' } })
-  proxy.mode = 'pass'
-  await answers(backend)
-  const repeats = batch.members.map(({ verdict }, member) => ({ member, answer: { type: 'repeat', verdict } }))
-  const ofStream = { type: 'members', answers: repeats }
-  const ofServer = { type: 'conflict', head: batch.head, missed: batch.entries }
-  expect(await backend.commit(batch)).toEqual(batch.members[0]!.stream ? ofStream : ofServer)
-  expect(await backend.log(contextId, 1)).toEqual(batch.entries)
-})
+])(
+  'F2, G3, P6, P7: a batch %s whose answer was lost is told as unknown, and stored once when it is sent again',
+  async (_whose, members) => {
+    const { server } = await redisFor()
+    const proxy = await proxied(server.port)
+    const backend = await opened({ url: proxy.url, redisOptions })
+    const { head: base } = await store(backend)
+    const batch = batchOf({ base, members })
+    proxy.mode = 'drop replies'
+    expect(await errorOf(backend.commit(batch))).toMatchObject({ code: 'timeout', details: { outcome: 'unknown' } })
+    proxy.mode = 'pass'
+    await answers(backend)
+    const repeats = batch.members.map(({ verdict }, member) => ({ member, answer: { type: 'repeat', verdict } }))
+    const ofStream = { type: 'members', answers: repeats }
+    const ofServer = { type: 'conflict', head: batch.head, missed: batch.entries }
+    expect(await backend.commit(batch)).toEqual(batch.members[0]!.stream ? ofStream : ofServer)
+    expect(await backend.log(contextId, 1)).toEqual(batch.entries)
+  },
+)
 
 test('F18: what is under way when the connection is cut is told at once, without waiting for its time', async () => {
   const { server, admin } = await redisFor()
