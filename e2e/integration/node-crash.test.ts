@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { createContexts } from 'contextd'
 import { redisBackend } from 'contextd/backends/redis'
 import { startRedisServer } from 'contextd/testing'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { seeded } from '../support/random.ts'
 
 const kills = 40
@@ -33,6 +33,7 @@ test('F1, G3: nodes that are killed in the middle of commits: what was acknowled
   console.info(`seed ${seed}`)
   const random = seeded(seed)
   const redis = await startRedisServer()
+  onTestFinished(() => redis.stop())
   const contexts = createContexts({ backend: redisBackend(redis.url) })
   for (const id of ids) await contexts.set(id, { list: [] })
 
@@ -74,5 +75,4 @@ test('F1, G3: nodes that are killed in the middle of commits: what was acknowled
   }
   expect(total).toBeGreaterThan(kills)
   await contexts.close()
-  await redis.stop()
 })

@@ -3,7 +3,7 @@ import type { Write } from '@contextd/client'
 import { createContexts, createServer } from 'contextd'
 import { redisBackend } from 'contextd/backends/redis'
 import { startRedisServer } from 'contextd/testing'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { until } from '../support/wait.ts'
 
 interface Life {
@@ -16,6 +16,7 @@ const lives = 25
 
 test('F13: writes under way while a context is deleted and created again never reach its next life', async () => {
   const redis = await startRedisServer()
+  onTestFinished(() => redis.stop())
   const nodes = await Promise.all(
     [0, 1].map(async () => {
       const contexts = createContexts({ backend: redisBackend(redis.url) })
@@ -74,5 +75,4 @@ test('F13: writes under way while a context is deleted and created again never r
     await node.server.close()
     await node.contexts.close()
   }
-  await redis.stop()
 })

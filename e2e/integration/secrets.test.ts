@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { startRedisServer } from 'contextd/testing'
 import { redisAclRules } from 'contextd/backends/redis'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 
 const main = fileURLToPath(new URL('../../server/dist/cli/main.js', import.meta.url))
 
@@ -17,6 +17,7 @@ const serveOn = (store: string): Promise<{ code: number; output: string }> =>
 test('F43: a server that Redis refuses ends with one clear line, and no secret is in what it prints', async () => {
   const rules = redisAclRules().replace(' +spublish', '')
   const redis = await startRedisServer({ password: 's3cret-admin', user: { name: 'limited', password: 's3cret-user', rules } })
+  onTestFinished(() => redis.stop())
   const host = `127.0.0.1:${redis.port}`
   const cases = [
     [`redis://:s3cret-guess@${host}`, /refuses the user or password/],
@@ -32,5 +33,4 @@ test('F43: a server that Redis refuses ends with one clear line, and no secret i
     expect(output.trimEnd().split('\n')).toHaveLength(1)
     expect(output).not.toMatch(/s3cret/)
   }
-  await redis.stop()
 })

@@ -113,8 +113,8 @@ class TestRedisServer implements RedisServer {
   }
 
   async stop(): Promise<void> {
-    this.thaw()
-    await end(this.#child, 'SIGTERM')
+    // Not asked: one that is busy, or writes its files, would not listen.
+    await end(this.#child, 'SIGKILL')
     await rm(this.directory, { recursive: true, force: true })
   }
 }
