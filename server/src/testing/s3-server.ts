@@ -86,7 +86,7 @@ class TestS3Server implements S3Server {
     await this.#call('ceph-mon', '-i', 'a', '--mkfs', '--monmap', at('monmap'))
     const monitor = this.#launch('ceph-mon', '-i', 'a', '-f')
     await this.#while(monitor, this.#call('ceph', '--connect-timeout', '60', 'osd', 'new', store))
-    // The disk would put itself in its place, and fails at times, when it does so before it has learned which cluster it is in.
+    // The disk would put itself in its place, and end when it is refused.
     await this.#call('ceph', 'osd', 'crush', 'add', '0', '1', 'root=default')
     await this.#call('ceph-osd', '-i', '0', '--mkfs', '--osd-uuid', store)
     const disk = this.#launch('ceph-osd', '-i', '0', '-f')
@@ -133,10 +133,14 @@ class TestS3Server implements S3Server {
   }
 
   async #call(command: string, ...args: string[]): Promise<string> {
-    try {
-      return (await run(command, args, { env: this.#environment, timeout: patienceMs })).stdout
-    } catch (error) {
-      throw notInstalled(error) ?? new Error(`${command} failed: ${String(error).slice(0, 2_000)}`)
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return (await run(command, args, { env: this.#environment, timeout: patienceMs })).stdout
+      } catch (error) {
+        // Who asks before it has learned which cluster it is in is refused as a stranger.
+        if (tries < 20 && /EPERM/.test(String(error))) continue
+        throw notInstalled(error) ?? new Error(`${command} failed: ${String(error).slice(0, 2_000)}`)
+      }
     }
   }
 
