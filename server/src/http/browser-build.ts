@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 
-/** Where the build puts the client's browser bundle: beside the compiled server, also for who runs it from its sources. */
-const places = ['../contextd.js', '../../dist/contextd.js'].map((place) => fileURLToPath(new URL(place, import.meta.url)))
+/** Where the build puts the client's browser bundle: in a folder of the compiled server, which has a module of that name itself; also for who runs it from its sources. */
+const places = ['../browser/contextd.js', '../../dist/browser/contextd.js'].map((place) => fileURLToPath(new URL(place, import.meta.url)))
 
 /** The browser bundle of the client. */
 export interface BrowserBuild {

@@ -6,7 +6,7 @@ import { ContextdError } from '@contextd/protocol'
 
 /** The bundle as the build leaves it; a test that runs without a build writes one. */
 function built(): void {
-  const file = new URL('../../dist/contextd.js', import.meta.url)
+  const file = new URL('../../dist/browser/contextd.js', import.meta.url)
   if (existsSync(file)) return
   mkdirSync(new URL('.', file), { recursive: true })
   writeFileSync(file, 'export const createClient = () => {}\n')
