@@ -1,4 +1,5 @@
 import { revisionOf } from '@contextd/protocol'
+import type { Head } from '@contextd/protocol'
 import type { BatchMember, CommitBatch, LogEntry, Retention } from './backends/backend.ts'
 import { decide } from './decide.ts'
 import type { Decided, DecideOptions, Submission } from './decide.ts'
@@ -70,7 +71,7 @@ export function buildAttempt<T>(
     schema: at.schema,
     remove: removed,
     retention: retentionFor(after.stateSize, now, options),
-    message: removed ? headFrame(contextId, at) : entries.length > 0 ? deltaFrame(contextId, known, decided, at, token, now) : null,
+    message: removed ? headFrame(contextId, at.head) : entries.length > 0 ? deltaFrame(contextId, known, decided, at, token, now) : null,
   }
   return { attempt: { batch, decided, after, unknown: false }, rest: submissions.slice(decided.length) }
 }
@@ -119,9 +120,9 @@ function retentionFor(stateSize: number, now: number, options: AttemptOptions): 
   }
 }
 
-/** The frame that tells subscribers that the context is gone. */
-function headFrame(contextId: string, { head }: KnownContext): string {
-  return JSON.stringify(['h', [contextId, head.incarnation, head.version, head.revision]])
+/** The frame that tells subscribers a head: they read what led there. */
+export function headFrame(contextId: string, { incarnation, version, revision }: Head): string {
+  return JSON.stringify(['h', [contextId, incarnation, version, revision]])
 }
 
 /** The frame that tells subscribers the commits of a batch: a `deltaFrameSchema`, put together from what is encoded already. */

@@ -116,6 +116,16 @@ export class CommitQueue<T> {
     this.#putBack(attempt.decided.map(({ submission }) => submission))
   }
 
+  /** Whether one waits that passes the test. */
+  waits(test: (submission: Submission<T>) => boolean): boolean {
+    return this.#allWaiting().some((submission) => test(submission))
+  }
+
+  /** Those that wait and pass the test are refused for a reason that came up. */
+  refuseWaiting(test: (submission: Submission<T>) => boolean, refusal: unknown): void {
+    for (const submission of this.#allWaiting()) if (test(submission)) submission.refusal = refusal
+  }
+
   /** Takes a submission that comes before all that wait. */
   enqueueFirst(submission: Submission<T>): void {
     this.#putBack([submission])

@@ -1,5 +1,6 @@
 import { ContextdError, isContextdError } from '@contextd/protocol'
 import type { JsonObject, Operation } from '@contextd/protocol'
+import type { FirstAccess } from './archives/first-access.ts'
 import type { CommitBatch, CommitResult, ContextBackend } from './backends/backend.ts'
 import type { Clock } from './clock.ts'
 import type { AttemptOptions } from './commit-attempt.ts'
@@ -21,6 +22,8 @@ export interface CommitterOptions {
   /** Moves a state of an older definition on. */
   readonly migrate?: (state: JsonObject, from: number) => readonly Operation[]
   readonly hooks: HookRunner | null
+  /** Brings the context back from the archive; null: there is none. */
+  readonly firstAccess: FirstAccess | null
   /** Opens the backend; at once when it is open. */
   readonly open: () => Promise<void>
   /** Calls `pump` at the end of this turn of the event loop. */
@@ -78,6 +81,7 @@ export class Committer {
   pump(): void {
     this.#scheduled = false
     if (this.#loading || this.#pause !== null || this.#reviewing) return
+    if (this.#needsArchive()) return void this.#bringBack()
     this.#migrateFirst()
     const next = this.queue.begin(this.#options.clock.now())
     if (next === 'load') void this.#load()
@@ -91,6 +95,29 @@ export class Committer {
     this.#pause = null
     this.#answer(this.queue.abandon(error))
     this.#answer(this.queue.drop(error, true))
+  }
+
+  /** Commits that go on from what was there come after the context is back from the archive. */
+  #needsArchive(): boolean {
+    const { known, inFlight } = this.queue
+    return known !== null && !inFlight && this.#options.firstAccess?.isDue(known.head) === true && this.queue.waits(goesOn)
+  }
+
+  async #bringBack(): Promise<void> {
+    this.#loading = true
+    try {
+      await this.#options.firstAccess!.restore(this.queue.known!.head)
+      this.queue.forget()
+      this.#loading = false
+    } catch (error) {
+      this.#loading = false
+      if (isContextdError(error) && !error.retryable) this.queue.refuseWaiting(goesOn, error)
+      else {
+        this.#answer(this.queue.drop(this.#held(error, 'restore')))
+        if (this.queue.waiting) return this.#pumpLater()
+      }
+    }
+    this.pump()
   }
 
   /** Commits on a state of an older definition come after the one that moves it on. */
@@ -297,3 +324,11 @@ function submissionOf(request: CommitRequest): Submission<CommitRequest> {
 
 /** Whether a commit may have been stored all the same. */
 const isUnknown = (error: unknown): boolean => isContextdError(error, 'timeout') && error.details.outcome === 'unknown'
+
+/** Whether a commit depends on what was there: it is no delete, and does not replace all of it. */
+function goesOn({ operations, remove, refusal }: Submission<unknown>): boolean {
+  if (remove || refusal !== undefined) return false
+  if (typeof operations === 'function') return true
+  const [first] = operations
+  return first !== undefined && (first.type !== 'set' || first.path.length > 0)
+}

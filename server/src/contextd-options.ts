@@ -4,7 +4,7 @@ import { RedisBackend, redisBackend } from './backends/redis/redis.ts'
 import type { Logger } from './logger.ts'
 import { settingsOf, wholeOf } from './options.ts'
 import type { Settings } from './options.ts'
-import { checkOptions } from './write-options.ts'
+import { checkOptions } from './check-options.ts'
 
 /** What `new Contextd` takes. */
 export interface ContextdOptions {

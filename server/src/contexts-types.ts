@@ -12,6 +12,9 @@ import type {
   VerboseDelta,
 } from '@contextd/protocol'
 import type { User } from './authorize.ts'
+import type { Cleaned } from './cleanup/cleaner.ts'
+import type { CleanupOptions } from './cleanup/cleanup.ts'
+import type { ContextSource, SourceOptions } from './sources/source-types.ts'
 import type { Lock, LockOptions } from './lock-handle.ts'
 
 /** State of a context as the engine reads it: declared by a definition, else JSON. Ids are any string here, since servers get them from outside. */
@@ -92,12 +95,39 @@ export interface Contexts<C = {}, D = VerboseDelta> {
   sync<Id extends string>(id: Id, since: number | KnownHead | null): Promise<SyncAnswer<EngineState<C, Id>, D>>
   /** Deletes the context and its log; resolves when absent. @throws {ContextdError} `conflict` – a condition fails · `locked` */
   delete(id: string, options?: Omit<WriteOptions, 'initial'>): Promise<void>
+  /**
+   * Hands the context to the archive, as it is stored; it stays.
+   * @throws {ContextdError} `not_found` · `invalid_operation` – no archive · `backend_unavailable`, `timeout` – the store's or the archive's
+   */
+  export<Id extends string>(id: Id): Promise<Snapshot<EngineState<C, Id>>>
+  /**
+   * Replaces the context by what the archive has: at its version, with a new revision, without a log. Clients and subscribers are brought there.
+   * @throws {ContextdError} `not_found` – the archive has none · `invalid_operation` – no archive · `invalid_state`, `too_large` – what it has is
+   * damaged · `backend_unavailable`, `timeout` – as `export`
+   */
+  restore<Id extends string>(id: Id): Promise<Snapshot<EngineState<C, Id>>>
   /** Contexts by id, in code-unit order; for administration: it looks at every context of the store. */
   list(options?: ListOptions): Promise<ContextInfo[]>
   /** Retained deltas, newest first; at most `limit` (default 100). @throws {ContextdError} `not_found` */
   history(id: string, options?: { limit?: number }): Promise<Delta<D>[]>
   /** The context as it was. @throws {ContextdError} `expired` – no longer in the log · `not_found` – absent, or it has no such version yet */
   at<Id extends string>(id: Id, version: number): Promise<Snapshot<EngineState<C, Id>>>
+  /**
+   * One delta from a version (0: nothing) to another, also to an earlier one: the net effect of what was committed in between.
+   * @throws {ContextdError} `expired`, `not_found` – as `at`
+   */
+  between(id: string, from: number, to: number): Promise<Delta<D>>
+  /**
+   * Cleans up once, on this node: expires contexts (with `autoDelete`) and prunes logs, each of at most `limit` contexts, the oldest first. It goes in
+   * small steps with pauses. Answers how many contexts and deltas went.
+   */
+  cleanup(options?: Pick<CleanupOptions, 'limit'>): Promise<Cleaned>
+  /** Cleans up at an interval, on the one node that leads; when running: as `updateCleanup`. @throws {TypeError} an option is malformed */
+  startCleanup(options?: CleanupOptions): void
+  /** Merges options, and begins the interval anew; does nothing when stopped. @throws {TypeError} an option is malformed */
+  updateCleanup(options: CleanupOptions): void
+  /** Stops the interval; does nothing when stopped. */
+  stopCleanup(): void
   /**
    * Calls for each commit, of other processes too; returns the function that ends it. Where commits were missed that the log no longer has,
    * one delta leads over them.
@@ -113,7 +143,13 @@ export interface Contexts<C = {}, D = VerboseDelta> {
    * @throws {ContextdError} `locked` – held by another · `aborted` – by `signal` · `invalid_operation` – the key is none · `backend_unavailable`
    */
   lock(id: string, key: string, options?: LockOptions): Promise<Lock>
-  /** Whether this node leads the cluster. */
+  /**
+   * Keeps a context equal to a slow source: the leader of all nodes that have added it fetches at an interval, commits what changed, and keeps
+   * copies for other programs. While a fetch fails the last state stays, and the pauses grow.
+   * @throws {TypeError} an option is malformed, or this node has a source of the context already
+   */
+  addSource<P = undefined>(options: SourceOptions<P>): ContextSource
+  /** Whether this node leads the cluster: sources and the cleanup run on the leader. */
   readonly leader: { readonly isLeader: boolean }
   /** Finishes commits, releases leases and locks, closes the backend. */
   close(): Promise<void>

@@ -1,7 +1,14 @@
 import { ContextdError, randomToken } from '@contextd/protocol'
-import type { ContextInfo, Head, Limits, SyncReply } from '@contextd/protocol'
+import type { ContextInfo, Head, Limits, Snapshot, SyncReply } from '@contextd/protocol'
+import { Archivist } from './archives/archivist.ts'
+import type { ArchivistOptions } from './archives/archivist.ts'
+import { FirstAccess } from './archives/first-access.ts'
+import { isInternal } from './backends/backend.ts'
 import type { ContextBackend } from './backends/backend.ts'
 import { Beacon } from './beacon.ts'
+import { Cleaner } from './cleanup/cleaner.ts'
+import { Cleanup } from './cleanup/cleanup.ts'
+import { OpenContexts } from './cleanup/open-contexts.ts'
 import type { Clock } from './clock.ts'
 import type { Committer } from './committer.ts'
 import type { Answered } from './commit-queue.ts'
@@ -10,23 +17,15 @@ import type { Decided } from './decide.ts'
 import { Definitions } from './definitions.ts'
 import type { Declared } from './definitions.ts'
 import type { ClientSync, CommitRequest, Engine, Watcher } from './engine.ts'
-import { Feed } from './feed.ts'
 import type { FeedListener } from './feed.ts'
+import { Feeds } from './feeds.ts'
+import type { Followed } from './feeds.ts'
+import { snapshotOf } from './history.ts'
 import { HookRunner } from './hooks.ts'
-import type { KnownContext } from './known-context.ts'
 import { Leader } from './leader.ts'
 import { LiveContext } from './live-context.ts'
 import type { Logger } from './logger.ts'
 import type { Settings } from './options.ts'
-
-/** A context that a listener follows. */
-export interface Followed {
-  /** As it was told; null: nothing was read yet. */
-  readonly at: KnownContext | null
-  /** Resolves once a stored head was told, or what came after it; null: any. False: it could not be read. */
-  reach(head: Head | null): Promise<boolean>
-  readonly end: () => void
-}
 
 /** What only tests set. */
 export interface Timing {
@@ -36,8 +35,10 @@ export interface Timing {
   readonly graceMs: number
   /** How long `close` waits for commits whose outcome is unknown, ms. */
   readonly drainMs: number
+  /** Longest that an archive may take, ms. */
+  readonly archiveMs: number
 }
-export const defaultTiming: Timing = { beaconMs: 5_000, graceMs: 2_000, drainMs: 5_000 }
+export const defaultTiming: Timing = { beaconMs: 5_000, graceMs: 2_000, drainMs: 5_000, archiveMs: 10_000 }
 
 const tokenLength = 12
 /** Most contexts of a list, when nothing is said. */
@@ -51,15 +52,23 @@ export class EngineNode implements Engine {
   readonly logger: Logger
   readonly sessionTtlMs: number
   readonly deltaThreshold: number
+  readonly leaseMs: number
   readonly leader: Leader
   readonly locks: NodeLocks
+  readonly cleanup: Cleanup
   readonly #settings: Settings
   readonly #timing: Timing
   readonly #definitions: Definitions
   readonly #hooks: HookRunner | null
   readonly #beacon: Beacon
   readonly #contexts = new Map<string, LiveContext>()
-  readonly #feeds = new Map<string, { readonly feed: Feed; readonly end: () => void }>()
+  readonly #feeds: Feeds
+  /** Null: contexts do not expire. */
+  readonly #openContexts: OpenContexts | null
+  /** Null: there is no archive. */
+  readonly #archivist: Archivist | null
+  /** What archivists of other archives work with. */
+  readonly archiving: Omit<ArchivistOptions, 'archive'>
   /** Live contexts that nobody needs, since when; the oldest first. */
   readonly #unused = new Map<string, number>()
   #sweep: NodeJS.Timeout | null = null
@@ -77,6 +86,7 @@ export class EngineNode implements Engine {
     this.clock = clock
     this.logger = logger
     this.sessionTtlMs = sessionTtlMs
+    this.leaseMs = leaseMs
     this.deltaThreshold = deltaThreshold
     const open = (): Promise<void> => this.open()
     this.leader = new Leader({ backend, clock, logger, leaseMs, open })
@@ -88,6 +98,26 @@ export class EngineNode implements Engine {
     const { publishing } = backend
     const intervalMs = publishing.type === 'beacon' ? publishing.intervalMs : timing.beaconMs
     this.#beacon = new Beacon({ backend, logger, intervalMs, told: (contextId, head) => this.#tellHead(contextId, head) })
+    const told = (contextId: string, message: string): void => this.#tellFrame(contextId, message)
+    const { contextTtlMs, deltaTtlMs, archive } = settings
+    this.#feeds = new Feeds({
+      backend,
+      logger,
+      open,
+      itemKey: (contextId) => this.declared(contextId).itemKey,
+      fresh: (contextId) => this.using(contextId, (live) => live.fresh()),
+      watch: (contextId, watcher) => this.watch(contextId, watcher),
+    })
+    const cleaner = { backend, clock, logger, open, contextTtlMs, deltaTtlMs, deltaThreshold, sessionTtlMs, expired: told }
+    this.cleanup = new Cleanup(new Cleaner(cleaner), this.leader, logger)
+    this.#openContexts = contextTtlMs === 0 ? null : new OpenContexts({ backend, clock, logger, open, contextTtlMs })
+    const restored = (contextId: string, message: string): void => {
+      this.#openContexts?.note(contextId)
+      told(contextId, message)
+    }
+    const patienceMs = timing.archiveMs
+    this.archiving = { backend, clock, logger, limits, sessionTtlMs, patienceMs, open, restored }
+    this.#archivist = archive && new Archivist({ archive, ...this.archiving })
   }
 
   /** What is declared of a context. */
@@ -114,8 +144,9 @@ export class EngineNode implements Engine {
   async #open(): Promise<void> {
     try {
       const { sessionTtlMs, deltaThreshold, logger } = this
+      const { deltaTtlMs, contextTtlMs } = this.#settings
       await this.backend.open({
-        settings: { sessionTtlMs, deltaTtlMs: this.#settings.deltaTtlMs, deltaThreshold, stateBytes: this.limits.stateBytes },
+        settings: { sessionTtlMs, deltaTtlMs, contextTtlMs, deltaThreshold, stateBytes: this.limits.stateBytes },
         warn: (details, message) => logger.warn(details, message),
       })
       this.#opened = true
@@ -137,7 +168,10 @@ export class EngineNode implements Engine {
 
   watch(contextId: string, watcher: Watcher): () => void {
     const live = this.#live(contextId)
-    if (live.watchers.size === 0) this.#beacon.watch(contextId)
+    if (live.watchers.size === 0) {
+      this.#beacon.watch(contextId)
+      this.#openContexts?.watch(contextId)
+    }
     // Of its own, so that one watcher may be given twice.
     const own: Watcher = { frame: (text) => watcher.frame(text), head: (head) => watcher.head(head) }
     live.watchers.add(own)
@@ -145,6 +179,7 @@ export class EngineNode implements Engine {
     return () => {
       if (!live.watchers.delete(own) || live.watchers.size > 0) return
       this.#beacon.unwatch(contextId)
+      this.#openContexts?.unwatch(contextId)
       this.#settle(live)
     }
   }
@@ -157,53 +192,31 @@ export class EngineNode implements Engine {
   /** As `subscribe`, with what the listener was told. */
   follow(contextId: string, listener: FeedListener): Followed {
     if (this.#closing !== null) throw closed()
-    const opened = this.#feeds.get(contextId) ?? this.#openFeed(contextId)
-    // Of its own, so that one listener may be given twice.
-    const own: FeedListener = { step: (step, now) => listener.step(step, now), gone: () => listener.gone() }
-    const { feed } = opened
-    feed.listeners.add(own)
-    return {
-      get at() {
-        return feed.at
-      },
-      reach: (head) => feed.reach(head),
-      end: () => {
-        if (!feed.listeners.delete(own) || feed.listeners.size > 0) return
-        this.#feeds.delete(contextId)
-        opened.end()
-      },
-    }
+    return this.#feeds.follow(contextId, listener)
   }
 
-  #openFeed(contextId: string): { readonly feed: Feed; readonly end: () => void } {
-    const { backend, logger } = this
-    const { publishing } = backend
-    const feed = new Feed({
-      contextId,
-      itemKey: this.declared(contextId).itemKey,
-      logger,
-      fresh: () => this.using(contextId, (live) => live.fresh()),
-      log: (after) => backend.log(contextId, after),
-    })
-    const unwatch = this.watch(contextId, { frame: () => {}, head: (head) => feed.head(head) })
-    let end = unwatch
-    if (publishing.type === 'publish') {
-      const unsubscribe = publishing.subscribe(contextId, (message) => feed.published(message))
-      end = () => {
-        unsubscribe()
-        unwatch()
-      }
-      // What was published before the store knew of the subscription is read.
-      void this.open()
-        .then(() => publishing.sockets.confirm(contextId))
-        .then(
-          () => feed.catchUp(),
-          (error: unknown) => logger.warn({ contextId, error }, 'a subscription is not confirmed yet'),
-        )
+  /** Hands a context to the archive. @throws as `Contexts.export` */
+  async export(contextId: string): Promise<Snapshot> {
+    const archivist = this.#archive()
+    // An archive is given what is of the newest definition.
+    if (this.declared(contextId).migrate) await this.using(contextId, (live) => live.fresh())
+    return archivist.export(contextId)
+  }
+
+  /** Puts what the archive has in place. @throws as `Contexts.restore` */
+  async restore(contextId: string): Promise<Snapshot> {
+    const restored = await this.#archive().restore(contextId, null)
+    if (restored === null || restored === 'overtaken') {
+      throw new ContextdError('not_found', `The archive has no context ${contextId}.`, { contextId })
     }
-    const opened = { feed, end }
-    this.#feeds.set(contextId, opened)
-    return opened
+    if (!this.declared(contextId).migrate) return restored
+    const now = await this.using(contextId, (live) => live.fresh())
+    return now.state === null ? restored : snapshotOf(contextId, now)
+  }
+
+  #archive(): Archivist {
+    if (this.#archivist !== null) return this.#archivist
+    throw new ContextdError('invalid_operation', 'There is no archive. Name one: createContexts({ archive: … }).')
   }
 
   async list({ prefix = '', limit = defaultListLimit }: { readonly prefix?: string; readonly limit?: number }): Promise<ContextInfo[]> {
@@ -232,15 +245,18 @@ export class EngineNode implements Engine {
 
   async #close(): Promise<void> {
     this.#beacon.stop()
+    this.#openContexts?.stop()
+    const cleaned = this.cleanup.close()
     this.#listening?.()
     this.locks.stop()
     await this.#drain()
+    await cleaned
     await Promise.all([this.leader.close(), this.locks.releaseAll()])
-    for (const { end } of this.#feeds.values()) end()
+    this.#feeds.end()
     for (const { committer } of this.#contexts.values()) committer.end(closed())
     if (this.#sweep !== null) clearTimeout(this.#sweep)
     await this.#opening?.catch(() => {})
-    await this.backend.close()
+    await Promise.all([this.backend.close(), this.#archivist?.close()])
     this.#contexts.clear()
   }
 
@@ -276,6 +292,7 @@ export class EngineNode implements Engine {
     const { itemKey, validate, schema, migrate, requireLock } = this.declared(contextId)
     const open = (): Promise<void> => this.#openOnce()
     const live = new LiveContext(contextId, {
+      firstAccess: this.#archivist && new FirstAccess(contextId, this.#archivist),
       backend,
       logger,
       open,
@@ -299,12 +316,12 @@ export class EngineNode implements Engine {
           leastSchema: migrate === undefined ? 0 : schema,
         },
         ...(migrate && { migrate }),
-        hooks: this.#hooks,
+        hooks: isInternal(contextId) ? null : this.#hooks,
         schedule: (committer) => this.#schedule(committer),
         committed: ({ message }, answered) => {
           if (message === null || backend.publishing.type === 'publish') return
           for (const watcher of live.watchers) watcher.frame(message)
-          this.#feeds.get(contextId)?.feed.committed(decidedOf(answered))
+          this.#feeds.of(contextId)?.committed(decidedOf(answered))
         },
         overtaken: ({ head }) => {
           if (backend.publishing.type !== 'publish') this.#tellHead(contextId, head)
@@ -323,6 +340,13 @@ export class EngineNode implements Engine {
       this.#ready = []
       for (const each of ready) each.pump()
     })
+  }
+
+  /** Tells who has a context open here; stores that publish tell them by themselves. */
+  #tellFrame(contextId: string, message: string): void {
+    if (this.backend.publishing.type === 'publish') return
+    for (const watcher of this.#contexts.get(contextId)?.watchers ?? []) watcher.frame(message)
+    this.#feeds.of(contextId)?.published(message)
   }
 
   #tellHead(contextId: string, head: Head): void {

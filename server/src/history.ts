@@ -1,6 +1,7 @@
 import { applyChanges, diff, invert } from '@contextd/protocol'
-import type { Delta, JsonObject } from '@contextd/protocol'
+import type { Delta, JsonObject, Snapshot } from '@contextd/protocol'
 import type { LogEntry } from './backends/backend.ts'
+import { frozen } from './json-copy.ts'
 import type { KnownContext } from './known-context.ts'
 import { decodeLogEntry } from './log-entry.ts'
 import type { LoggedCommit } from './log-entry.ts'
@@ -10,6 +11,13 @@ export interface Step {
   readonly delta: Delta
   readonly before: JsonObject
   readonly after: JsonObject
+}
+
+/** What a caller is told of a context, as its own: the state is frozen, and what later commits share with it too. */
+export function snapshotOf(contextId: string, { head, state, createdAt, updatedAt, updatedBy }: KnownContext): Snapshot {
+  const { incarnation, version, revision } = head
+  const { userId, actor } = updatedBy
+  return { contextId, incarnation, version, revision, state: frozen(state!), createdAt, updatedAt, updatedBy: { userId, actor } }
 }
 
 /** The delta of one commit. */

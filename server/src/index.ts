@@ -27,13 +27,31 @@ export type {
   VerboseChange,
   VerboseDelta,
 } from '@contextd/protocol'
+export type { Archive, ArchivedContext, ExportedContext } from './archives/archive.ts'
 export type { Action, Handshake, User } from './authorize.ts'
 export type { Backend } from './backends/backend.ts'
 export { memoryBackend } from './backends/memory.ts'
 export { openBackend } from './backends/open-backend.ts'
+export type { Cleaned } from './cleanup/cleaner.ts'
+export type { CleanupOptions } from './cleanup/cleanup.ts'
 export type { Clock } from './clock.ts'
+export { Contextd } from './contextd.ts'
+export type { ContextdOptions } from './contextd.ts'
 export { createContexts } from './contexts.ts'
-export type { Contexts, EngineState, KnownHead, ListOptions, Lock, LockOptions, WriteOptions, WriteResult } from './contexts.ts'
+export type {
+  Contexts,
+  ContextSource,
+  EngineState,
+  KnownHead,
+  ListOptions,
+  Lock,
+  LockOptions,
+  Materialize,
+  SourceOptions,
+  SourceStatus,
+  WriteOptions,
+  WriteResult,
+} from './contexts.ts'
 export type { Hooks } from './hooks.ts'
 export type { Logger } from './logger.ts'
 export type { ContextsOptions, DeltaFormats } from './options.ts'

@@ -1,6 +1,7 @@
 import { ContextdError, isContextdError } from '@contextd/protocol'
 import type { Head } from '@contextd/protocol'
 import { noHead, sameHead } from './backends/backend.ts'
+import type { FirstAccess } from './archives/first-access.ts'
 import type { ContextBackend, SyncQuery } from './backends/backend.ts'
 import { Committer } from './committer.ts'
 import type { CommitterOptions } from './committer.ts'
@@ -17,7 +18,9 @@ export interface LiveContextOptions {
   readonly backend: ContextBackend
   readonly logger: Logger
   readonly open: () => Promise<void>
-  readonly committer: CommitterOptions
+  /** Brings it back from the archive; null: there is none. */
+  readonly firstAccess: FirstAccess | null
+  readonly committer: Omit<CommitterOptions, 'firstAccess'>
   /** What every sync asks with. */
   readonly query: () => Pick<SyncQuery, 'now' | 'sessionTtlMs' | 'maxVersions'>
 }
@@ -38,7 +41,7 @@ export class LiveContext {
   constructor(contextId: string, options: LiveContextOptions) {
     this.contextId = contextId
     this.#options = options
-    this.committer = new Committer(contextId, options.committer)
+    this.committer = new Committer(contextId, { ...options.committer, firstAccess: options.firstAccess })
   }
 
   /** Nobody has it open, and nothing is under way. */
@@ -57,6 +60,24 @@ export class LiveContext {
     return this.#fresh()
   }
 
+  /** As {@link fresh}; a context that is not there is brought back from the archive. @throws {ContextdError} … the archive failed, or is damaged */
+  async found(): Promise<KnownContext> {
+    const { firstAccess } = this.#options
+    const now = await this.fresh()
+    if (!firstAccess?.isDue(now.head)) return now
+    await firstAccess.restore(now.head)
+    return this.fresh()
+  }
+
+  /** Brings it back before the record of who asks is looked at: the archive may have that record. */
+  async #bringBack(): Promise<void> {
+    const { firstAccess, backend } = this.#options
+    const { known } = this.committer.queue
+    if (firstAccess === null || (known !== null && !firstAccess.isDue(known.head))) return
+    const [head = noHead] = await backend.heads([this.contextId])
+    if (firstAccess.isDue(head)) await firstAccess.restore(head)
+  }
+
   #fresh(): Promise<KnownContext> {
     if (this.#reading === null) return this.#startReading()
     // A read that has begun may miss what was committed since: those who come meanwhile share the next one.
@@ -67,6 +88,7 @@ export class LiveContext {
   /** Reads for a client. @throws {ContextdError} `backend_unavailable` · `internal` */
   async sync(client: ClientSync): Promise<SyncAnswered> {
     await this.#options.open()
+    await this.#bringBack()
     const { queue } = this.committer
     // Of many who have nothing and come at once, where this node has nothing either, one brings the whole from the store.
     while (client.head === null && queue.known === null && this.#loading !== null) await this.#loading
@@ -85,6 +107,11 @@ export class LiveContext {
     const result = await backend.sync({ contextId, head, stream, known: known?.head ?? null, ...query() })
     if (result.type === 'found' && result.row !== null && this.committer.isOutdated(result.row)) {
       await this.committer.migrate()
+      return this.#sync({ contextId, head, stream })
+    }
+    // It expired since it was looked at.
+    if (result.type === 'found' && this.#options.firstAccess?.isDue(result.row?.head ?? noHead)) {
+      await this.#options.firstAccess.restore(result.row?.head ?? noHead)
       return this.#sync({ contextId, head, stream })
     }
     const answered = this.#guarded(() => syncReply(result, known))

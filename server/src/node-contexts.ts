@@ -1,22 +1,27 @@
-import { ContextdError, checkContextId, checkOperations, formats, isContextdError } from '@contextd/protocol'
-import type { ContextInfo, Delta, DeltaFormat, Head, JsonObject, LockToken, Operation, Snapshot, SyncAnswer } from '@contextd/protocol'
-import type { LogEntry } from './backends/backend.ts'
+import { ContextdError, checkContextId, checkOperations, isContextdError } from '@contextd/protocol'
+import type { Change, ContextInfo, Delta, DeltaFormat, JsonObject, LockToken, Operation, Snapshot, SyncAnswer } from '@contextd/protocol'
+import { checkOptions } from './check-options.ts'
+import type { Cleaned } from './cleanup/cleaner.ts'
+import { checkCleanupOptions } from './cleanup/cleanup.ts'
+import type { CleanupOptions } from './cleanup/cleanup.ts'
 import type { Answer } from './commit-queue.ts'
 import type { KnownHead, ListOptions, WriteOptions, WriteResult } from './contexts-types.ts'
 import type { Decided } from './decide.ts'
 import type { CommitRequest } from './engine.ts'
 import { defaultListLimit } from './engine-node.ts'
 import type { EngineNode } from './engine-node.ts'
-import { backwards, deltaOf, emptyDelta } from './history.ts'
-import type { Step } from './history.ts'
-import { copyJson, frozen, takePatch, takeState } from './json-copy.ts'
-import { followsOn, serverAuthor } from './known-context.ts'
+import { Formatter } from './formatter.ts'
+import { deltaOf, emptyDelta, snapshotOf } from './history.ts'
+import { copyJson, takePatch, takeState } from './json-copy.ts'
+import { serverAuthor } from './known-context.ts'
 import type { KnownContext } from './known-context.ts'
 import type { Lock, LockOptions } from './lock-handle.ts'
 import { wholeOf } from './options.ts'
-import type { Past } from './past.ts'
+import { Reads } from './reads.ts'
+import { Sources } from './sources/sources.ts'
+import type { ContextSource } from './sources/source-types.ts'
 import { Transaction } from './transaction.ts'
-import { checkOptions, checkSince, checkWriteOptions } from './write-options.ts'
+import { checkWriteOptions } from './write-options.ts'
 
 type Written = WriteResult<JsonObject, unknown>
 /** What a call wants to commit. */
@@ -24,21 +29,21 @@ type Wanted = Pick<CommitRequest, 'operations' | 'remove' | 'initial'>
 
 const defaultRetries = 3
 const defaultHistoryLimit = 100
-/** How often a read of state and log is tried anew, when the context began a new life in between. */
-const mostReads = 5
 const writeOptions = ['ifVersion', 'ifRevision', 'lock', 'user', 'initial']
 const lockOptions = ['ttlMs', 'retryDelayMs', 'maxRetries', 'signal']
 
 /** The calls of an application, on the engine: what `createContexts` returns, there with the types of its definitions (see `Contexts`). */
 export class NodeContexts {
   readonly #node: EngineNode
-  readonly #format: DeltaFormat<unknown>
-  /** Steps as formatted, so that many subscribers share one. */
-  readonly #formatted = new WeakMap<Step, Delta<unknown>>()
+  readonly #sources: Sources
+  readonly #formatter: Formatter
+  readonly #reads: Reads
 
   constructor(node: EngineNode, format: DeltaFormat<unknown>) {
     this.#node = node
-    this.#format = format
+    this.#sources = new Sources(node)
+    this.#formatter = new Formatter(format)
+    this.#reads = new Reads(node, this.#formatter)
   }
 
   async set(id: string, state: object, options: WriteOptions = {}): Promise<Written> {
@@ -91,27 +96,11 @@ export class NodeContexts {
   }
 
   async get(id: string): Promise<Snapshot | null> {
-    const contextId = this.#id(id)
-    const now = await this.#node.using(contextId, (live) => live.fresh())
-    return now.state === null ? null : snapshotOf(contextId, now)
+    return this.#reads.get(this.#id(id))
   }
 
   async sync(id: string, since: number | KnownHead | null): Promise<SyncAnswer<JsonObject, unknown>> {
-    const contextId = this.#id(id)
-    const from = since === null ? null : checkSince(since)
-    const { now, entries, past } = await this.#read(contextId, ({ head }) => {
-      if (from === null || from.version >= head.version) return null
-      if (from.incarnation !== undefined && from.incarnation !== head.incarnation) return null
-      const { deltaThreshold } = this.#node
-      return deltaThreshold > 0 && from.version < head.version - deltaThreshold ? null : from.version
-    })
-    if (from !== null && isHead(from, now.head)) return { type: 'no_change', version: now.head.version, revision: now.head.revision }
-    const first = entries[0]
-    // A number alone cannot tell whether the history is still the same; a head can.
-    if (from !== null && first?.version === from.version + 1 && (from.revision ?? first.baseRevision) === first.baseRevision) {
-      return { type: 'delta', delta: this.#deltaSince(contextId, now, entries, past) }
-    }
-    return { type: 'full_context', context: snapshotOf(contextId, now) }
+    return this.#reads.sync(this.#id(id), since)
   }
 
   async delete(id: string, options: Omit<WriteOptions, 'initial'> = {}): Promise<void> {
@@ -137,33 +126,45 @@ export class NodeContexts {
   async history(id: string, options: { limit?: number } = {}): Promise<Delta<unknown>[]> {
     const contextId = this.#id(id)
     checkOptions('history', options, ['limit'])
-    const limit = wholeOf('limit', options.limit, 1) ?? defaultHistoryLimit
-    const { state, entries } = await this.#read(contextId, ({ head }) => Math.max(0, head.version - limit))
-    return [...backwards(contextId, state, entries)].map((step) => this.#delta(step))
+    return this.#reads.history(contextId, wholeOf('limit', options.limit, 1) ?? defaultHistoryLimit)
   }
 
   async at(id: string, version: number): Promise<Snapshot> {
     const contextId = this.#id(id)
     if (wholeOf('version', version, 1) === undefined) throw new TypeError('at takes a version, a whole number of at least 1')
-    const { now, state, entries } = await this.#read(contextId, ({ head }) => (version < head.version ? version - 1 : null))
-    const { head, createdAt } = now
-    if (version === head.version) return snapshotOf(contextId, now)
-    if (version > head.version) {
-      throw new ContextdError('not_found', `${contextId} has no version ${version} yet; it is at ${head.version}.`, { contextId })
+    return this.#reads.at(contextId, version)
+  }
+
+  async between(id: string, from: number, to: number): Promise<Delta<unknown>> {
+    const contextId = this.#id(id)
+    if (wholeOf('from', from, 0) === undefined || wholeOf('to', to, 1) === undefined) {
+      throw new TypeError('between takes two versions: whole numbers, the first of at least 0, the second of at least 1')
     }
-    for (const { delta, after } of backwards(contextId, state, entries)) {
-      if (delta.version !== version) continue
-      const { revision, committedAt, author } = delta
-      return snapshotOf(contextId, {
-        ...now,
-        head: { ...head, version, revision },
-        state: after,
-        createdAt,
-        updatedAt: committedAt,
-        updatedBy: author,
-      })
-    }
-    throw new ContextdError('expired', `Version ${version} of ${contextId} is no longer in the log. Read a later one.`, { contextId })
+    return this.#reads.between(contextId, from, to)
+  }
+
+  async export(id: string): Promise<Snapshot> {
+    return this.#node.export(this.#id(id))
+  }
+
+  async restore(id: string): Promise<Snapshot> {
+    return this.#node.restore(this.#id(id))
+  }
+
+  async cleanup(options: Pick<CleanupOptions, 'limit'> = {}): Promise<Cleaned> {
+    return this.#node.cleanup.run(checkCleanupOptions('cleanup', options, ['limit']))
+  }
+
+  startCleanup(options: CleanupOptions = {}): void {
+    this.#node.cleanup.start(checkCleanupOptions('startCleanup', options))
+  }
+
+  updateCleanup(options: CleanupOptions): void {
+    this.#node.cleanup.update(checkCleanupOptions('updateCleanup', options))
+  }
+
+  stopCleanup(): void {
+    this.#node.cleanup.stop()
   }
 
   subscribe(
@@ -177,7 +178,7 @@ export class NodeContexts {
     if (typeof listener !== 'function') throw new TypeError('subscribe takes a function (delta, snapshot) => …')
     if (onDelete !== undefined && typeof onDelete !== 'function') throw new TypeError('onDelete must be a function')
     return this.#node.subscribe(contextId, {
-      step: (step, now) => listener(this.#delta(step), snapshotOf(contextId, now)),
+      step: (step, now) => listener(this.#formatter.delta(step), snapshotOf(contextId, now)),
       gone: () => onDelete?.(),
     })
   }
@@ -197,8 +198,13 @@ export class NodeContexts {
     }
   }
 
-  close(): Promise<void> {
-    return this.#node.close()
+  addSource(options: unknown): ContextSource {
+    return this.#sources.add(options)
+  }
+
+  async close(): Promise<void> {
+    await this.#sources.close()
+    await this.#node.close()
   }
 
   #id(id: unknown): string {
@@ -239,76 +245,17 @@ export class NodeContexts {
   }
 
   #result(contextId: string, { revision, before, after, changes }: Decided<unknown>): Written {
-    const { version } = after.head
-    const { updatedAt: committedAt, updatedBy: author } = after
+    const { head, updatedAt: committedAt, updatedBy: author } = after
     const delta =
       revision === null
         ? emptyDelta(contextId, after)
-        : deltaOf(contextId, { version, revision, committedAt, author, changes: [...changes] })
+        : deltaOf(contextId, { version: head.version, revision, committedAt, author, changes: changes as Change[] })
     const step = { delta, before: before.state ?? (revision === null ? after.state! : {}), after: after.state! }
-    return { context: snapshotOf(contextId, after), delta: this.#delta(step) }
-  }
-
-  #delta(step: Step): Delta<unknown> {
-    const known = this.#formatted.get(step)
-    if (known) return known
-    const delta = { ...step.delta, author: { ...step.delta.author } }
-    frozen(delta.changes)
-    const formatted = { ...delta, changes: this.#format(delta, { before: frozen(step.before), after: frozen(step.after) }) }
-    this.#formatted.set(step, formatted)
-    return formatted
-  }
-
-  #deltaSince(contextId: string, now: KnownContext, entries: readonly LogEntry[], past: Past): Delta<unknown> {
-    if (entries.length > 1) {
-      // The verbose format looks at the states alone.
-      const itemKey = this.#format === formats.verbose ? null : this.#node.declared(contextId).itemKey
-      return this.#delta(past.step(contextId, now, entries, itemKey))
-    }
-    const [only] = backwards(contextId, now.state!, entries)
-    return this.#delta(only!)
-  }
-
-  /**
-   * Reads a context, and the entries of its log from a version on that lead to it: none when `from` says null, or when the log does not reach
-   * back so far without a hole.
-   * @throws {ContextdError} `not_found`
-   */
-  async #read(
-    contextId: string,
-    from: (now: KnownContext) => number | null,
-  ): Promise<{ readonly now: KnownContext; readonly state: JsonObject; readonly entries: readonly LogEntry[]; readonly past: Past }> {
-    return this.#node.using(contextId, async (live) => {
-      const { past } = live
-      for (let reads = 1; ; reads += 1) {
-        const now = await live.fresh()
-        const { state, head } = now
-        if (state === null) throw new ContextdError('not_found', `There is no context ${contextId}.`, { contextId })
-        const after = from(now)
-        if (after === null) return { now, state, entries: [], past }
-        const log = await past.log(now, after, () => this.#node.backend.log(contextId, after))
-        const entries = log.filter(({ version }) => version <= head.version)
-        if (entries.length === 0 && log.length === 0) return { now, state, entries, past }
-        if (entries.at(-1)?.revision === head.revision && isUnbroken(entries)) return { now, state, entries, past }
-        // The context began a new life between the two reads.
-        if (reads === mostReads) return { now, state, entries: [], past }
-      }
-    })
+    // First the delta: what is new in the state is frozen along its changes, without a look at the rest.
+    const formatted = this.#formatter.deltaOnce(step)
+    return { context: snapshotOf(contextId, after), delta: formatted }
   }
 }
-
-/** What a caller is told of a context, as its own: the state is frozen, and what later commits share with it too. */
-function snapshotOf(contextId: string, { head, state, createdAt, updatedAt, updatedBy }: KnownContext): Snapshot {
-  return { contextId, ...head, state: frozen(state!), createdAt, updatedAt, updatedBy: { ...updatedBy } }
-}
-
-const isHead = (at: Partial<Head>, head: Head): boolean =>
-  at.version === head.version &&
-  (at.revision ?? head.revision) === head.revision &&
-  (at.incarnation ?? head.incarnation) === head.incarnation
-
-const isUnbroken = (entries: readonly LogEntry[]): boolean =>
-  entries.length > 0 && followsOn({ version: entries[0]!.version - 1, revision: entries[0]!.baseRevision }, entries)
 
 /** Why a write did not come to a commit. */
 function errorOf(contextId: string, answer: Answer): unknown {

@@ -1,5 +1,7 @@
 import { defaultLimits, formats } from '@contextd/protocol'
 import type { Change, ContextDefinition, DeltaFormat, JsonPatchOperation, Limits, VerboseDelta } from '@contextd/protocol'
+import type { Archive, OpenArchive } from './archives/archive.ts'
+import { archiveOf } from './archives/open-archive.ts'
 import type { Backend, ContextBackend } from './backends/backend.ts'
 import { memoryBackend } from './backends/memory.ts'
 import { systemClock } from './clock.ts'
@@ -25,10 +27,19 @@ export interface ContextsOptions<
   deltaFormat?: F
   /** Default the system's. */
   clock?: Clock
+  /** Life of a context after its last commit, or after it was last seen open, ms; acts with `autoDelete` only. Default: none. */
+  contextTtlMs?: number
   /** Age from which deltas are pruned, ms. Default 24 h. */
   deltaTtlMs?: number
   /** Most versions that the log keeps and that `sync` answers as a delta. Default: unset. */
   deltaThreshold?: number
+  /** Expire contexts after `contextTtlMs`, when a cleanup runs. Default false. */
+  autoDelete?: boolean
+  /**
+   * Where `export` puts contexts and `restore` finds them: two functions, or a backend. A context that is not there is looked for in it when it
+   * is first asked for. Each call may take 10 s.
+   */
+  archive?: Archive | Backend
   /** Time until a leader that is gone is replaced, ms: shorter is sooner, and asks the store more often. At least 10, default 10,000. */
   leaseMs?: number
   /** Time that a session's records are kept after its last use, ms. Default 7 d. */
@@ -46,9 +57,12 @@ export interface Settings {
   readonly backend: ContextBackend
   readonly format: DeltaFormat<unknown>
   readonly clock: Clock
+  /** 0: contexts do not expire. */
+  readonly contextTtlMs: number
   readonly deltaTtlMs: number
   /** 0: unset. */
   readonly deltaThreshold: number
+  readonly archive: OpenArchive | null
   readonly leaseMs: number
   readonly sessionTtlMs: number
   readonly contexts: readonly ContextDefinition[]
@@ -64,8 +78,11 @@ const names: ReadonlySet<string> = new Set<keyof ContextsOptions>([
   'backend',
   'deltaFormat',
   'clock',
+  'contextTtlMs',
   'deltaTtlMs',
   'deltaThreshold',
+  'autoDelete',
+  'archive',
   'leaseMs',
   'sessionTtlMs',
   'contexts',
@@ -80,13 +97,18 @@ export function settingsOf(options: ContextsOptions<keyof DeltaFormats | DeltaFo
   for (const name of Object.keys(options)) {
     if (!names.has(name)) throw new TypeError(`createContexts has no option ${name}; it has ${[...names].join(', ')}`)
   }
-  const { deltaTtlMs, deltaThreshold, leaseMs, sessionTtlMs } = options
+  const { contextTtlMs, deltaTtlMs, deltaThreshold, autoDelete = false, leaseMs, sessionTtlMs } = options
+  const backend = backendOf(options.backend)
+  const lifeMs = wholeOf('contextTtlMs', contextTtlMs, 1) ?? 0
+  if (typeof autoDelete !== 'boolean') throw new TypeError('autoDelete must be true or false')
   return {
-    backend: backendOf(options.backend),
+    backend,
     format: formatOf(options.deltaFormat),
     clock: clockOf(options.clock),
+    contextTtlMs: autoDelete ? lifeMs : 0,
     deltaTtlMs: wholeOf('deltaTtlMs', deltaTtlMs, 0) ?? dayMs,
     deltaThreshold: wholeOf('deltaThreshold', deltaThreshold, 1) ?? 0,
+    archive: archiveOf(options.archive, backend),
     leaseMs: wholeOf('leaseMs', leaseMs, leastLeaseMs) ?? 10_000,
     sessionTtlMs: wholeOf('sessionTtlMs', sessionTtlMs, 1) ?? 7 * dayMs,
     contexts: definitionsOf(options.contexts),

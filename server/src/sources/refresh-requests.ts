@@ -2,7 +2,8 @@ import { ContextdError } from '@contextd/protocol'
 import type { JsonObject, Operation } from '@contextd/protocol'
 import { internalPrefix } from '../backends/backend.ts'
 import type { Answer } from '../commit-queue.ts'
-import type { EngineNode, Followed } from '../engine-node.ts'
+import type { EngineNode } from '../engine-node.ts'
+import type { Followed } from '../feeds.ts'
 import { serverAuthor } from '../known-context.ts'
 
 /** What is kept of a source's requests; numbers only grow. */
@@ -66,10 +67,14 @@ export class RefreshRequests {
    */
   async ask(patienceMs: number): Promise<void> {
     const { asked: mine } = await this.#commit([{ type: 'increment', path: ['asked'], by: 1 }])
-    let look: () => void = () => {}
     let timer: NodeJS.Timeout | undefined
+    let resolve: () => void
+    const look = (): void => {
+      if (this.#at.done >= mine) resolve()
+    }
     try {
-      await new Promise<void>((resolve, reject) => {
+      await new Promise<void>((done, reject) => {
+        resolve = done
         timer = setTimeout(() => {
           reject(
             new ContextdError('timeout', `The leader has not fetched this source within ${patienceMs} ms. It still may.`, {
@@ -77,9 +82,6 @@ export class RefreshRequests {
             }),
           )
         }, patienceMs)
-        look = () => {
-          if (this.#at.done >= mine) resolve()
-        }
         this.#changed.add(look)
         look()
       })

@@ -1,0 +1,37 @@
+import type { Head } from '@contextd/protocol'
+import { isExpiry } from '../cleanup/expiry.ts'
+import type { Archivist } from './archivist.ts'
+
+/**
+ * Brings one context back from the archive when somebody asks for it, and it is not there: it never was, or it expired. One that was deleted
+ * stays so. Those who ask at once share one question.
+ */
+export class FirstAccess {
+  readonly #contextId: string
+  readonly #archivist: Pick<Archivist, 'restore'>
+  #asking: Promise<void> | null = null
+  /** Revision of the absence for which the archive had nothing. */
+  #nothingFor: string | null = null
+
+  constructor(contextId: string, archivist: Pick<Archivist, 'restore'>) {
+    this.#contextId = contextId
+    this.#archivist = archivist
+  }
+
+  /** Whether the archive is to be asked about a context with this head. */
+  isDue({ version, revision }: Head): boolean {
+    return version === 0 && (revision === '' || isExpiry(revision)) && revision !== this.#nothingFor
+  }
+
+  /** Asks the archive; whatever there is afterwards is to be read. @throws {ContextdError} the archive failed, or is damaged */
+  restore(base: Head): Promise<void> {
+    this.#asking ??= this.#ask(base).finally(() => {
+      this.#asking = null
+    })
+    return this.#asking
+  }
+
+  async #ask(base: Head): Promise<void> {
+    if ((await this.#archivist.restore(this.#contextId, base)) === null) this.#nothingFor = base.revision
+  }
+}
