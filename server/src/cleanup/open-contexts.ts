@@ -17,6 +17,8 @@ export interface OpenContextsOptions {
 const mostAtOnce = 500
 /** A context is noted again after this part of its life. */
 const parts = 10
+/** A context that was just opened is noted this soon, ms. */
+const longestTickMs = 100
 
 /** Tells the store now and then which contexts this node has open, so that they do not expire. */
 export class OpenContexts {
@@ -47,7 +49,7 @@ export class OpenContexts {
   /** Notes a context once. */
   note(contextId: string): void {
     this.#due.add(contextId)
-    const everyMs = Math.min(1_000, Math.max(10, this.#options.contextTtlMs / (parts * 4)))
+    const everyMs = Math.min(longestTickMs, Math.max(10, this.#options.contextTtlMs / (parts * 4)))
     this.#timer ??= setInterval(() => void this.#tick(), everyMs).unref()
   }
 
