@@ -168,6 +168,10 @@ export function trimCount(
   return count
 }
 
+/** Whether a stream's record is from later than another of the same stream. */
+export const isNewerRecord = (record: StreamRecord, than: StreamRecord): boolean =>
+  record.epoch > than.epoch || (record.epoch === than.epoch && record.last > than.last)
+
 /** The row of a context that is put in place of what is there. */
 export function restoredRow({ head, createdAt, updatedAt, updatedBy, schema, snapshot }: RestoreBatch): ContextRow {
   return {

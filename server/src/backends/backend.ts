@@ -176,7 +176,7 @@ export interface ContextDump {
   readonly streams: readonly StoredStream[]
 }
 
-/** A context that is put in place of what is there, in one atomic step (P13): the log goes, records of streams that are there stay. */
+/** A context that is put in place of what is there, in one atomic step (P13): the log goes; of two records of one stream the newer stays. */
 export interface RestoreBatch {
   readonly contextId: string
   /** The head that must be there; null: any. */
@@ -191,7 +191,7 @@ export interface RestoreBatch {
   readonly schema: number
   /** The state at `head` as JSON text. */
   readonly snapshot: string
-  /** Records for streams that have none here. */
+  /** Records of streams: each takes the place of none, or of an older one (a lower epoch, or a lower last number in the same one). */
   readonly streams: readonly StoredStream[]
   /** Frame for the context's subscribers; null: nothing to tell. */
   readonly message: string | null

@@ -2,6 +2,7 @@ import type { Head } from '@contextd/protocol'
 import {
   commitStep,
   entriesTrimmed,
+  isNewerRecord,
   pruneCount,
   recordGraceMs,
   recordsPrunedPerStep,
@@ -202,7 +203,10 @@ export class StoreModel {
     cell.row = restoredRow(batch)
     cell.snapshot = batch.snapshot
     cell.log = []
-    for (const { key, ...record } of batch.streams) if (!cell.records.has(key)) keep(cell, key, record)
+    for (const { key, ...record } of batch.streams) {
+      const known = cell.records.get(key)
+      if (!known || isNewerRecord(record, known)) keep(cell, key, record)
+    }
     pruneRecords(cell, recordCutoff(batch.now, batch.sessionTtlMs))
     return { type: 'restored' }
   }

@@ -43,14 +43,18 @@ export const brokenArchives: BrokenBackends = {
   ],
   'a restore drops the records that are there': [
     afterRestore((copy, _, batch) => ({ ...copy, records: new Map(batch.streams.map(({ key, ...record }) => [key, record])) })),
-    /^P13: records that are there stay/,
+    /^P13: of two records of one stream the newer stays/,
   ],
   'a restore replaces the records that are there': [
     afterRestore((copy, _, batch) => ({
       ...copy,
       records: new Map([...copy.records, ...batch.streams.map(({ key, ...record }) => [key, record] as const)]),
     })),
-    /^P13: records that are there stay/,
+    /^P13: of two records of one stream the newer stays/,
+  ],
+  'a restore replaces no record that is there': [
+    afterRestore((copy, before) => ({ ...copy, records: new Map([...copy.records, ...before.records]) })),
+    /^P13: of two records of one stream the newer stays/,
   ],
   'a restore brings no records': [beforeRestore((batch) => ({ ...batch, streams: [] })), /^P13: records come with the archive/],
   'a restore forgets the verdicts of its records': [

@@ -57,14 +57,22 @@ if ARGV[1] == '1' then
   end
 end
 
-local written, used, seen = {}, {}, {}
+local written, used, seen, old = {}, {}, {}, {}
 -- Of another type: an error now, not between two writes.
 call('ZCARD', KEYS[5])
 call('HLEN', KEYS[4])
 for at = 18, #ARGV, 7 do
   local key, start = ARGV[at], ARGV[at + 5]
-  if not seen[key] and not call('HGET', KEYS[4], key) then
+  local epoch, last, _, starts = readRecord(call('HGET', KEYS[4], key) or '')
+  local newer = tonumber(ARGV[at + 2]) - (tonumber(epoch) or -1)
+  if newer == 0 then
+    newer = tonumber(ARGV[at + 3]) - last
+  end
+  if not seen[key] and newer > 0 then
     seen[key] = true
+    for known in string.gmatch(starts or '', '%d+') do
+      old[#old + 1] = key .. ' ' .. known
+    end
     written[#written + 1] = key
     written[#written + 1] = writeRecord(ARGV[at + 2], tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), start == '' and '' or ' ' .. start)
     if start ~= '' then
@@ -82,6 +90,9 @@ call('HSET', KEYS[1], 'i', ARGV[5], 'v', v, 'r', ARGV[7], 'c', ARGV[8], 'u', ARG
   'sv', v, 'ss', ARGV[13], 'fv', int(tonumber(v) + 1), 'ls', '0', 'sl', '0', 'd', ARGV[11], 'x', '1')
 call('SET', KEYS[2], ARGV[12])
 call('DEL', KEYS[3])
+for from = 1, #old, 1000 do
+  call('HDEL', KEYS[4], unpack(old, from, math.min(from + 999, #old)))
+end
 for from = 1, #written, 1000 do
   call('HSET', KEYS[4], unpack(written, from, math.min(from + 999, #written)))
 end

@@ -71,7 +71,9 @@ const sql = {
   setRecord: `INSERT INTO records (context, key, epoch, last, used_at, verdicts) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (context, key) DO UPDATE SET (epoch, last, used_at, verdicts) = (excluded.epoch, excluded.last, excluded.used_at, excluded.verdicts)`,
   records: 'SELECT key, epoch, last, used_at, verdicts FROM records WHERE context = ? ORDER BY key',
-  addRecord: 'INSERT INTO records (context, key, epoch, last, used_at, verdicts) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+  addRecord: `INSERT INTO records (context, key, epoch, last, used_at, verdicts) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (context, key) DO UPDATE SET (epoch, last, used_at, verdicts) = (excluded.epoch, excluded.last, excluded.used_at, excluded.verdicts)
+    WHERE (excluded.epoch, excluded.last) > (epoch, last)`,
   pruneRecords: `DELETE FROM records WHERE context = ?1 AND key IN
     (SELECT key FROM records WHERE context = ?1 AND used_at < ?2 ORDER BY used_at, key LIMIT ${recordsPrunedPerStep})`,
   expireRecords:

@@ -143,15 +143,24 @@ export const archiveCases: readonly KitCase[] = [
     await store(backend, { base: head, members: [{ stream: at(6, { epoch: 2 }) }] })
   }),
 
-  fact('P13: records that are there stay as they are, also where the archive has others of the same streams', async ({ backend }) => {
+  fact('P13: of two records of one stream the newer stays, whichever of them is in the archive', async ({ backend }) => {
     const old = await store(backend, { now: startAt + 3, members: [{ stream: at(1) }, { stream: at(2), verdict: 'refused' }] })
-    await restore(backend, { streams: [recordAt('stream-1'), recordAt('stream-2'), recordAt('stream-0')] })
     const verdicts = old.members.map(({ verdict }, index) => [index + 1, verdict])
-    same((await backend.dump(contextId))!.streams, [
-      recordAt('stream-0'),
-      { key: 'stream-1', epoch: 0, last: 2, verdicts, usedAt: startAt + 3 },
-      recordAt('stream-2'),
-    ])
+    const older = [recordAt('stream-1', { epoch: 0, last: 1, verdicts: [] }), recordAt('stream-2'), recordAt('stream-0')]
+    await restore(backend, { streams: older })
+    const mine = { key: 'stream-1', epoch: 0, last: 2, verdicts, usedAt: startAt + 3 }
+    same((await backend.dump(contextId))!.streams, [recordAt('stream-0'), mine, recordAt('stream-2')])
+    await restore(backend, { streams: [recordAt('stream-1', { epoch: 0, last: 2, verdicts: [] })] })
+    same((await backend.dump(contextId))!.streams[1], mine)
+
+    const longer = recordAt('stream-1', { epoch: 0 })
+    await restore(backend, { streams: [longer, recordAt('stream-0', { epoch: 1, last: 9, verdicts: [] })] })
+    same((await backend.dump(contextId))!.streams, [recordAt('stream-0'), longer, recordAt('stream-2')])
+    const raised = recordAt('stream-1', { epoch: 1, last: 3, verdicts: [[2, refused]] })
+    await restore(backend, { streams: [raised] })
+    same((await backend.dump(contextId))!.streams, [recordAt('stream-0'), raised, recordAt('stream-2')])
+    const { epoch, last, verdicts: known } = raised
+    same(await recordOf(backend, { epoch: 1 }), { epoch, last, verdicts: known })
     await restore(backend)
     same((await backend.dump(contextId))!.streams.length, 3)
   }),
