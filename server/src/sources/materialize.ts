@@ -1,7 +1,7 @@
 import { ContextdError } from '@contextd/protocol'
 import type { JsonObject, JsonValue } from '@contextd/protocol'
 import type { MaterializedKey } from '../backends/backend.ts'
-import type { Materialize } from './source-options.ts'
+import type { Materialize } from './source-types.ts'
 
 /** What a source fetched: a list is the items of a state. */
 export interface Fetched {

@@ -1,21 +1,5 @@
 import type { MaterializedKeys } from '../backends/backend.ts'
-
-/** A key of the store that holds the same data for other programs; exactly this key, swapped in whole. */
-export type Materialize =
-  | { readonly key: string; readonly type: 'list' | 'set' | 'string'; readonly idProp?: string }
-  | { readonly key: string; readonly type: 'hash'; /** Property of an item that is its field. */ readonly idProp: string }
-
-/** A slow source. A fetched list is stored as `{ items: […] }`. */
-export type SourceOptions<P = undefined> = {
-  /** The context that is kept equal to the source; nobody else should write to it. */
-  contextId: string
-  /** Gives what the context shall be: an object, or a list. It may throw, and take long; the last good state stays meanwhile. */
-  fetch(params: P): object | Promise<object>
-  /** Time between the beginnings of two fetches, ms; they never overlap. After failures doubled, up to 5 min. */
-  refreshIntervalMs: number
-  /** Copies for other programs; needs a store that has keys (Redis). */
-  materialize?: readonly Materialize[]
-} & (undefined extends P ? { params?: P } : { params: P })
+import type { Materialize } from './source-types.ts'
 
 /** Options, checked. */
 export interface SourceSettings {

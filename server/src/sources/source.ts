@@ -9,21 +9,7 @@ import { inTime } from '../patience.ts'
 import { materializedKeys } from './materialize.ts'
 import type { Fetched } from './materialize.ts'
 import type { SourceSettings } from './source-options.ts'
-
-/** How a source is doing, as this node sees it. */
-export interface SourceStatus {
-  /** Whether this node fetches. */
-  readonly leader: boolean
-  /** Whether a fetch is under way here. */
-  readonly running: boolean
-  /** Failures since the last success here. */
-  readonly failures: number
-  readonly lastSuccessAt: number | null
-  readonly lastError: Error | null
-  readonly nextRunAt: number | null
-  /** Version of the context as last seen here; 0: none yet. */
-  readonly version: number
-}
+import type { SourceStatus } from './source-types.ts'
 
 /** Lock on the context of a source: whoever holds it writes. No key of a user's begins so. */
 const writerKey = '~source'
@@ -158,6 +144,14 @@ export class Source {
     return hold.token
   }
 
+  /** After a long fetch: a lease of full length, and certainty that nobody else has taken over. */
+  async #stillWriter(): Promise<void> {
+    if (!this.#leads || this.#hold === null) throw ended()
+    const { type } = await this.#hold.ask(this.#node.leaseMs, true)
+    if (type === 'locked') this.#hold = null
+    if (type === 'locked' || !this.#leads) throw ended()
+  }
+
   #newHold(): Hold {
     const { backend, clock } = this.#node
     this.#unmaterialized = true
@@ -197,7 +191,7 @@ export class Source {
     const { contextId, materialize } = this.settings
     // Before anything is written: what cannot be materialized is not committed either.
     const keys = materializedKeys(materialize, fetched)
-    if (!this.#leads) throw ended()
+    await this.#stillWriter()
     if (await this.#commit(fetched.state, token)) this.#unmaterialized = true
     if (keys.length === 0 || !this.#unmaterialized) return
     await this.#node.backend.materialized!.swap(keys, { contextId, key: writerKey, token })

@@ -2,22 +2,8 @@ import { ContextdError, checkContextId } from '@contextd/protocol'
 import type { EngineNode } from '../engine-node.ts'
 import { RefreshRequests } from './refresh-requests.ts'
 import { Source } from './source.ts'
-import type { SourceStatus } from './source.ts'
 import { checkSource } from './source-options.ts'
-
-/** A source that was added. */
-export interface ContextSource {
-  /**
-   * Fetches now: on the leader, whichever node asks; whoever asks while a fetch is under way gets that one.
-   * @throws what `fetch` throws, on the leader · @throws {ContextdError} elsewhere `internal` – the fetch failed · `timeout` – no leader has fetched in time
-   */
-  refresh(): Promise<void>
-  /** Ends it on this node; the context stays. */
-  remove(): Promise<void>
-  readonly status: SourceStatus
-  /** Calls when the status changes; returns the function that ends it. */
-  subscribe(listener: (status: SourceStatus) => void): () => void
-}
+import type { ContextSource, SourceStatus } from './source-types.ts'
 
 /** How long who asks the leader waits, beyond the time in which there is a new leader, ms. */
 const refreshPatienceMs = 70_000
