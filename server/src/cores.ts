@@ -2,7 +2,8 @@
  * The pure cores, for the simulator and for other code of this workspace: no promise, no timer, no socket in them. They are no part of the
  * package's public surface.
  */
-export { noHead, roomOf, sameHead } from './backends/backend.ts'
+export { noHead, sameHead } from './backends/backend.ts'
+export { roomOf } from './backends/publishing.ts'
 export type {
   BatchMember,
   CommitBatch,

@@ -49,11 +49,11 @@ export class Definitions {
     }
   }
 
-  #migrated({ id, migrate }: ContextDefinition, state: JsonObject, from: number): readonly Operation[] {
+  #migrated(definition: ContextDefinition, state: JsonObject, from: number): readonly Operation[] {
     try {
-      return takeState(migrate!(copyJson(state) as JsonObject, from), this.#limits)
+      return takeState(definition.migrate!(copyJson(state) as JsonObject, from), this.#limits)
     } catch (error) {
-      throw new ContextdError('invalid_state', `The migration of ${id} from version ${from} failed.`, { cause: error })
+      throw new ContextdError('invalid_state', `The migration of ${definition.id} from version ${from} failed.`, { cause: error })
     }
   }
 

@@ -95,18 +95,18 @@ describe('an election', () => {
   })
 })
 
-describe('a leader whose store is away', () => {
-  /** A store that this node cannot reach for a while. */
-  function cutOff(shared: SharedMemory): { backend: LeaderOptions['backend']; set(away: boolean): void } {
-    const backend = shared.handle()
-    const lock = backend.lock.bind(backend)
-    let away = false
-    vi.spyOn(backend, 'lock').mockImplementation((request) =>
-      away ? Promise.reject(new ContextdError('backend_unavailable', 'gone')) : lock(request),
-    )
-    return { backend, set: (now) => (away = now) }
-  }
+/** A store that this node cannot reach for a while. */
+function cutOff(shared: SharedMemory): { backend: LeaderOptions['backend']; set(away: boolean): void } {
+  const backend = shared.handle()
+  const lock = backend.lock.bind(backend)
+  let away = false
+  vi.spyOn(backend, 'lock').mockImplementation((request) =>
+    away ? Promise.reject(new ContextdError('backend_unavailable', 'gone')) : lock(request),
+  )
+  return { backend, set: (now) => (away = now) }
+}
 
+describe('a leader whose store is away', () => {
   test('leads until its lease is over, and no longer; another follows', async () => {
     const shared = new SharedMemory()
     const link = cutOff(shared)

@@ -12,7 +12,6 @@ import type {
   LogEntry,
   PrunableQuery,
   PruneBatch,
-  Publishing,
   RestoreBatch,
   RestoreResult,
   StaleContext,
@@ -20,6 +19,7 @@ import type {
   SyncQuery,
   SyncResult,
 } from './backend.ts'
+import type { Publishing } from './publishing.ts'
 import { StoreModel } from './store-model.ts'
 
 /** How often a process looks for absent contexts that it may forget, ms. */

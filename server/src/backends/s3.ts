@@ -14,7 +14,6 @@ import type {
   LogEntry,
   PrunableQuery,
   PruneBatch,
-  Publishing,
   RestoreBatch,
   RestoreResult,
   StaleContext,
@@ -22,6 +21,7 @@ import type {
   SyncQuery,
   SyncResult,
 } from './backend.ts'
+import type { Publishing } from './publishing.ts'
 import { Bucket } from './s3/bucket.ts'
 import { ContextObjects, defaultTiming } from './s3/context-objects.ts'
 import type { ListedContextObject, S3Timing } from './s3/context-objects.ts'

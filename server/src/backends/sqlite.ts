@@ -15,7 +15,6 @@ import type {
   LogEntry,
   PrunableQuery,
   PruneBatch,
-  Publishing,
   RestoreBatch,
   RestoreResult,
   StaleContext,
@@ -23,6 +22,7 @@ import type {
   SyncQuery,
   SyncResult,
 } from './backend.ts'
+import type { Publishing } from './publishing.ts'
 import { ChangePoll } from './sqlite/change-poll.ts'
 import {
   checkBatch,

@@ -1,7 +1,7 @@
 import type { Head } from '@contextd/protocol'
 import type { Adapter } from 'socket.io-adapter'
 import type { Namespace, Socket } from 'socket.io'
-import { roomOf } from '../backends/backend.ts'
+import { roomOf } from '../backends/publishing.ts'
 import type { Engine } from '../engine.ts'
 import { JsonText } from './packets.ts'
 import { ToldHead } from './told-head.ts'

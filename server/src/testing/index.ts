@@ -1,4 +1,5 @@
-export { noHead, roomOf, sameHead } from '../backends/backend.ts'
+export { noHead, sameHead } from '../backends/backend.ts'
+export { roomOf } from '../backends/publishing.ts'
 export type * from '../backends/backend.ts'
 export { StoreModel } from '../backends/store-model.ts'
 export type { StoreCopy } from '../backends/store-model.ts'

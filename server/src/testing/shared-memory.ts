@@ -1,4 +1,5 @@
-import type { CommitBatch, CommitResult, ContextBackend, Publishing, RestoreBatch, RestoreResult } from '../backends/backend.ts'
+import type { CommitBatch, CommitResult, ContextBackend, RestoreBatch, RestoreResult } from '../backends/backend.ts'
+import type { Publishing } from '../backends/publishing.ts'
 import { MemoryBackend } from '../backends/memory.ts'
 import { StoreModel } from '../backends/store-model.ts'
 

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { CommitBatch, CommitResult, RestoreBatch, RestoreResult, StorePublishing } from '../../src/backends/backend.ts'
+import type { CommitBatch, CommitResult, RestoreBatch, RestoreResult } from '../../src/backends/backend.ts'
+import type { StorePublishing } from '../../src/backends/publishing.ts'
 import type { StoreCopy, StoreModel } from '../../src/backends/store-model.ts'
 import { Broken } from './broken.ts'
 import type { BrokenBackends } from './broken.ts'

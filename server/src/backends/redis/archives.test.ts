@@ -4,7 +4,8 @@ import { contentOf, errorOf, opened, redisFor } from '../../../support/redis-sto
 import { until } from '../../../support/until.ts'
 import { appliedAt, at, author, batchOf, contextId, refused, sessionTtlMs, startAt, stateAt, store } from '../../testing/contract/kit.ts'
 import { noHead } from '../backend.ts'
-import type { ContextBackend, RestoreBatch, StorePublishing, StoredStream } from '../backend.ts'
+import type { ContextBackend, RestoreBatch, StoredStream } from '../backend.ts'
+import type { StorePublishing } from '../publishing.ts'
 import { namesOf } from './keys.ts'
 
 const names = namesOf('contextd', 'contextd')

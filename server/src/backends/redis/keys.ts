@@ -1,4 +1,4 @@
-import { roomOf } from '../backend.ts'
+import { roomOf } from '../publishing.ts'
 
 /** Names of everything that one installation keeps in Redis: all begin with its prefix. */
 export interface Names {

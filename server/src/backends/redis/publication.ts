@@ -1,4 +1,4 @@
-import { roomOf } from '../backend.ts'
+import { roomOf } from '../publishing.ts'
 
 /*
  * What the commit script publishes is a message of Socket.IO's sharded Redis adapter: a broadcast to one room, from no node of the cluster, so that

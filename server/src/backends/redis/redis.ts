@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { ContextdError } from '@contextd/protocol'
 import type { Head } from '@contextd/protocol'
 import { isExpired, recordGraceMs } from '../../commit-step.ts'
-import { noHead, roomOf } from '../backend.ts'
+import { noHead } from '../backend.ts'
+import { roomOf } from '../publishing.ts'
 import type {
   CommitBatch,
   CommitResult,
@@ -20,12 +21,12 @@ import type {
   RestoreBatch,
   RestoreResult,
   StaleContext,
-  StorePublishing,
   StoreUser,
   StoredContext,
   SyncQuery,
   SyncResult,
 } from '../backend.ts'
+import type { StorePublishing } from '../publishing.ts'
 import { safeAdapter } from './adapter.ts'
 import { decodeDump, decodeRestore, dumpScript, restoreArguments, restoreScript } from './archive-scripts.ts'
 import { ScriptBatch } from './batch.ts'

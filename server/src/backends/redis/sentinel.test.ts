@@ -8,7 +8,8 @@ import { at, batchOf, contextId, store } from '../../testing/contract/kit.ts'
 import { startRedisSentinel } from '../../testing/redis-sentinel.ts'
 import type { RedisSentinel } from '../../testing/redis-sentinel.ts'
 import { noHead } from '../backend.ts'
-import type { ContextBackend, StorePublishing } from '../backend.ts'
+import type { ContextBackend } from '../backend.ts'
+import type { StorePublishing } from '../publishing.ts'
 import { redisBackend } from './redis.ts'
 
 let sentinel: RedisSentinel

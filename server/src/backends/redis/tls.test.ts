@@ -6,7 +6,7 @@ import { until } from '../../../support/until.ts'
 import { contextId, store } from '../../testing/contract/kit.ts'
 import { startRedisServer } from '../../testing/redis-server.ts'
 import type { RedisServer, RedisServerOptions } from '../../testing/redis-server.ts'
-import type { StorePublishing } from '../backend.ts'
+import type { StorePublishing } from '../publishing.ts'
 
 async function started(options: RedisServerOptions): Promise<RedisServer> {
   const server = await startRedisServer(options)
