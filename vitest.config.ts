@@ -7,6 +7,7 @@ const source = '@contextd/source'
 const resolve = { conditions: [source, ...defaultClientConditions] }
 // A bound for what hangs, far from what a busy machine makes slow.
 const testTimeout = 60_000
+const react18 = fileURLToPath(new URL('react/compat-18/node_modules', import.meta.url))
 const ssr = { resolve: { conditions: [source, ...defaultServerConditions] } }
 
 export default defineConfig({
@@ -34,7 +35,23 @@ export default defineConfig({
           testTimeout,
           hookTimeout: testTimeout,
           environment: 'happy-dom',
+          env: { REACT_MAJOR: '19' },
           include: ['react/src/**/*.test.tsx', 'e2e/integration/**/*.test.tsx'],
+        },
+      },
+      {
+        // The hooks again, on React 18: whatever imports React has to come by the alias.
+        resolve: { ...resolve, alias: [{ find: /^(react|react-dom|@testing-library\/react)($|\/)/, replacement: `${react18}/$1$2` }] },
+        ssr,
+        test: {
+          name: 'react-18',
+          testTimeout,
+          hookTimeout: testTimeout,
+          environment: 'happy-dom',
+          env: { REACT_MAJOR: '18' },
+          include: ['react/src/**/*.test.tsx'],
+          exclude: ['react/src/use-contextd-activity.test.tsx'],
+          server: { deps: { inline: [/zustand/] } },
         },
       },
     ],

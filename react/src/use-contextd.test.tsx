@@ -1,6 +1,6 @@
 import type { BaseClient, JsonObject } from '@contextd/client'
 import { act, render, renderHook, screen } from '@testing-library/react'
-import { Activity, Component, Profiler, useState } from 'react'
+import { Component, Profiler, useState } from 'react'
 import type { ReactNode } from 'react'
 import { renderToString } from 'react-dom/server'
 import { describe, expect, it, vi } from 'vitest'
@@ -36,21 +36,6 @@ const Page = (): ReactNode => {
     </>
   )
 }
-const hidable = (mode: 'visible' | 'hidden'): ReactNode => (
-  <Activity mode={mode}>
-    <Votes />
-  </Activity>
-)
-const crowd = (mode: 'visible' | 'hidden', others: readonly string[]): ReactNode => (
-  <>
-    <Activity mode={mode}>
-      <Votes />
-    </Activity>
-    {others.map((key) => (
-      <Votes key={key} />
-    ))}
-  </>
-)
 const under = (client: BaseClient): ReactNode => (
   <ContextdProvider client={client}>
     <Title />
@@ -98,30 +83,6 @@ describe('useContextd', () => {
     test.put('board:1', { votes: 3 })
     expect(result.current?.votes).toBe(3)
     expect(test.counts('board:1')).toEqual({ subscribed: 2, open: 1, left: 1 })
-  })
-
-  it('lives on when React hides a component for longer than the grace time and shows it again', () => {
-    const view = render(hidable('visible'), { wrapper: test.below })
-    view.rerender(hidable('hidden'))
-    test.pass(graceMs)
-    expect(test.counts('board:1')).toEqual({ subscribed: 1, open: 0, left: 1 })
-    view.rerender(hidable('visible'))
-    test.put('board:1', { votes: 9 })
-    expect(view.container.textContent).toBe('9')
-    expect(test.counts('board:1').open).toBe(1)
-  })
-
-  it('shares the subscription of a component that came back with those that come later', () => {
-    const view = render(crowd('visible', []), { wrapper: test.below })
-    view.rerender(crowd('hidden', []))
-    test.pass(graceMs)
-    view.rerender(crowd('hidden', ['a']))
-    view.rerender(crowd('visible', ['a']))
-    view.rerender(crowd('visible', []))
-    test.pass(graceMs)
-    const { subscribed } = test.counts('board:1')
-    view.rerender(crowd('visible', ['b', 'c']))
-    expect(test.counts('board:1')).toMatchObject({ subscribed, open: 1 })
   })
 
   it('opens nothing for a render that React throws away', () => {
