@@ -28,14 +28,14 @@ interface Made {
   readonly result: number
 }
 
-/** What a process sends; it must not end before. */
-async function messageOf(child: ChildProcess): Promise<Made[]> {
+/** What a process sends next; it must not end before. */
+async function messageOf<Message>(child: ChildProcess): Promise<Message> {
   const ended = once(child, 'exit').then(([code]) => {
     throw new Error(`The process ended with ${code} and sent nothing.`)
   })
-  const [made] = (await Promise.race([once(child, 'message'), ended])) as [Made[]]
+  const [message] = (await Promise.race([once(child, 'message'), ended])) as [Message]
   ended.catch(() => {})
-  return made
+  return message
 }
 
 test('G1, G3: of two processes with sixteen writers each on three contexts of a bucket nothing is lost, and no version is there twice', async () => {
@@ -45,7 +45,9 @@ test('G1, G3: of two processes with sixteen writers each on three contexts of a 
   const children = Array.from({ length: processes }, (_, index) =>
     fork(script, [index, writers, writes].map(String), { execArgv: [], env }),
   )
-  const made = (await Promise.all(children.map(messageOf))).flat()
+  await Promise.all(children.map(messageOf<'ready'>))
+  for (const child of children) child.send('go')
+  const made = (await Promise.all(children.map(messageOf<Made[]>))).flat()
   expect(made).toHaveLength(processes * writers * writes)
 
   const contexts = createContexts({ backend: backendAt('mixed') })

@@ -1,4 +1,5 @@
-// Writers on contexts of an S3 bucket, in a process of their own: node write-on-s3.mjs <process> <writers> <writes>; the bucket is in BUCKET.
+// Writers on contexts of an S3 bucket, in a process of their own, which begin when they are told to:
+// node write-on-s3.mjs <process> <writers> <writes>; the bucket is in BUCKET.
 import { createContexts } from 'contextd'
 import { s3Backend } from 'contextd/backends/s3'
 
@@ -24,6 +25,9 @@ async function write(writer) {
   return made
 }
 
+await contexts.get('mixed:0')
+process.send('ready')
+await new Promise((resolve) => process.once('message', resolve))
 const made = await Promise.all(Array.from({ length: Number(writers) }, (_, writer) => write(writer)))
 await contexts.close()
 process.send(made.flat())
