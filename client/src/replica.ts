@@ -1,4 +1,4 @@
-import { ContextdError, isContextdError, isHeldCode } from '@contextd/protocol'
+import { ContextdError, isContextdError, isExpiredHead, isHeldCode } from '@contextd/protocol'
 import type { DeltaFrame, Head, HeadFrame, JsonObject, Operation, SyncReply, VerdictFrame, WireCommit } from '@contextd/protocol'
 import { Confirmed } from './confirmed.ts'
 import { Outbox, errorOf } from './outbox.ts'
@@ -269,7 +269,7 @@ export class Replica {
     this.#denied = null
     this.#failure = null
     this.#access = reply.access
-    if (was !== null && was.version > 0 && this.head?.version === 0) this.#event({ type: 'deleted' })
+    if (was !== null && was.version > 0 && this.head?.version === 0) this.#event(endOf(this.head))
     this.#noteReset(life, reply.reset)
     this.#outbox.synced(reply.record, reply.before ?? reply.record)
     this.#shown.touch()
@@ -383,3 +383,6 @@ export class Replica {
     return { shown: this.shown, head: this.head, phase: this.phase, pending: this.pending }
   }
 }
+
+/** What is told of a context that was there, and is absent now. */
+const endOf = (head: Head): ReplicaEvent => (isExpiredHead(head) ? { type: 'reset', reason: 'expired' } : { type: 'deleted' })

@@ -16,6 +16,7 @@ export type { ContextDefinition, ContextDefinitionOptions, InferContexts, Schema
 export { diff } from './diff.ts'
 export { diffToOperations } from './diff-to-operations.ts'
 export { equal } from './equal.ts'
+export { expiredMark, isExpiredHead } from './expired-head.ts'
 export { ContextdError, isContextdError, isErrorCode, isHeldCode } from './errors.ts'
 export type { ErrorCode, ErrorDetails, FinalErrorCode, HeldErrorCode } from './errors.ts'
 export type { DeltaFormat } from './formats/delta-format.ts'

@@ -114,7 +114,7 @@ export class LiveContext {
       await this.#options.firstAccess.restore(result.row?.head ?? noHead)
       return this.#sync({ contextId, head, stream })
     }
-    const answered = this.#guarded(() => syncReply(result, known))
+    const answered = this.#guarded(() => syncReply(result, known, head))
     if (answered.known !== null) this.#adopt(answered.known, known)
     return answered
   }

@@ -18,9 +18,10 @@ type WireAnswer = SyncReply['answer']
 /**
  * Writes down what a store found for a client (P10). Pure.
  * @param known what the query named as `known`
+ * @param from where the client is; null: nowhere yet
  * @throws {Error} what is stored does not fit together
  */
-export function syncReply(result: SyncResult, known: KnownContext | null): SyncAnswered {
+export function syncReply(result: SyncResult, known: KnownContext | null, from: Head | null): SyncAnswered {
   if (result.type === 'expired')
     return { reply: { answer: { type: 'expired' }, record: wireRecord(emptyRecord), before: null, reset: null }, known: null }
   const head = result.row?.head ?? noHead
@@ -35,13 +36,20 @@ export function syncReply(result: SyncResult, known: KnownContext | null): SyncA
       answer: answerOf(result, head, after),
       record: wireRecord(result.record),
       before: result.before && wireRecord(result.before),
-      reset: result.rolledBack ? (result.row?.restored ? 'restored' : 'rolled_back') : null,
+      reset: resetOf(result, head, from),
     },
     known: after,
   }
 }
 
 const absentAs = ({ row }: Found): Parameters<typeof fromStored>[0] => row && { row, snapshot: null, entries: [] }
+
+/** Why a client is shown another history than the one it was in; that a life is another one it sees by itself. */
+function resetOf({ row, rolledBack }: Found, head: Head, from: Head | null): SyncReply['reset'] {
+  const otherLife = from !== null && from.version > 0 && head.version > 0 && from.incarnation !== head.incarnation
+  if (row?.restored && (rolledBack || otherLife)) return 'restored'
+  return rolledBack ? 'rolled_back' : null
+}
 
 function answerOf(result: Found, head: Head, after: KnownContext | null): WireAnswer {
   if (head.version === 0) return { type: 'absent', head }

@@ -157,7 +157,7 @@ export class SimNode implements Subscriber {
         const error = new ContextdError('backend_unavailable', 'The store does not answer.')
         return connection.down({ type: 'syncFailed', request, error })
       }
-      const { reply, known: after } = syncReply(end.value, known)
+      const { reply, known: after } = syncReply(end.value, known, head)
       if (end.value.type === 'found') room.synced(end.value.row?.head ?? noHead)
       if (after) committer.adopt(after, known)
       connection.down({ type: 'synced', request, reply: { ...reply, access: 'write' } })

@@ -1,5 +1,5 @@
+import { isExpiredHead } from '@contextd/protocol'
 import type { Head } from '@contextd/protocol'
-import { isExpiry } from '../cleanup/expiry.ts'
 import type { Archivist } from './archivist.ts'
 
 /**
@@ -19,8 +19,9 @@ export class FirstAccess {
   }
 
   /** Whether the archive is to be asked about a context with this head. */
-  isDue({ version, revision }: Head): boolean {
-    return version === 0 && (revision === '' || isExpiry(revision)) && revision !== this.#nothingFor
+  isDue(head: Head): boolean {
+    const { version, revision } = head
+    return version === 0 && (revision === '' || isExpiredHead(head)) && revision !== this.#nothingFor
   }
 
   /** Asks the archive; whatever there is afterwards is to be read. @throws {ContextdError} the archive failed, or is damaged */

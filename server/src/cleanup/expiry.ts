@@ -1,14 +1,9 @@
-import { randomToken } from '@contextd/protocol'
+import { expiredMark, randomToken } from '@contextd/protocol'
 import type { CommitBatch, StaleContext } from '../backends/backend.ts'
 import { headFrame } from '../commit-attempt.ts'
 import { serverAuthor } from '../known-context.ts'
 
 const tokenLength = 12
-/** What the revision of a context that expired begins with: no commit makes such a one. */
-const mark = '~'
-
-/** Whether an absent context's revision says that it expired: it was not deleted. */
-export const isExpiry = (revision: string): boolean => revision.startsWith(mark)
 
 /** The batch that ends a context which nobody has used for long. It comes to nothing when somebody has written since. */
 export function expiryOf(
@@ -16,7 +11,7 @@ export function expiryOf(
   now: number,
   sessionTtlMs: number,
 ): CommitBatch {
-  const head = { incarnation: '', version: 0, revision: mark + randomToken(tokenLength) }
+  const head = { incarnation: '', version: 0, revision: expiredMark + randomToken(tokenLength) }
   return {
     contextId,
     base,
