@@ -1,3 +1,4 @@
+import { type } from 'arktype'
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import * as v from 'valibot'
 import { z } from 'zod'
@@ -27,7 +28,7 @@ describe('defining a context', () => {
 
   test('takes schemas of every library that follows Standard Schema, functions too', () => {
     const asFunction = Object.assign(() => true, { '~standard': { version: 1, vendor: 'x', validate: () => ({}) } })
-    for (const schema of [state, v.object({ votes: v.number() }), asFunction])
+    for (const schema of [state, v.object({ votes: v.number() }), type({ votes: 'number' }), asFunction])
       expect(define('a', { state: schema, presence: schema, event: schema })).toHaveProperty('state', schema)
   })
 
@@ -50,18 +51,30 @@ describe('defining a context', () => {
     ['a version that is a text', { state, version: '1' }],
     ['a migrate that is no function', { state, migrate: {} }],
     ['a requireLock that is no function', { state, requireLock: 'key' }],
+    ['an option that it does not have', { state, initail: { votes: 0 } }],
+    ['a version that is not a number', { state, version: Number.NaN }],
   ])('refuses %s', (_, options) => {
     expect(() => define('a', options)).toThrow(TypeError)
+  })
+
+  test('names the options that there are, and makes a definition from another one', () => {
+    expect(() => define('a', { state, schema: state })).toThrow(
+      "defineContext('a') has no option schema; it has state, presence, event, initial, itemKey, version, migrate, requireLock",
+    )
+    const board = defineContext('board:*', { state, itemKey: 'key' })
+    expect(defineContext('note:*', { ...board, version: 2 })).toMatchObject({ id: 'note:*', itemKey: 'key', version: 2 })
   })
 
   test('infers the map of contexts', () => {
     const board = defineContext('board:*', { state, presence: z.object({ x: z.number() }) })
     const lobby = defineContext('lobby', { state: v.object({ open: v.boolean() }) })
-    type Contexts = InferContexts<[typeof board, typeof lobby]>
+    const poll = defineContext('poll:*', { state: type({ question: 'string', 'answers?': 'string[]' }) })
+    type Contexts = InferContexts<[typeof board, typeof lobby, typeof poll]>
     expectTypeOf<Contexts['board:1']['state']>().toEqualTypeOf<{ votes: number }>()
     expectTypeOf<Contexts['board:1']['presence']>().toEqualTypeOf<{ x: number }>()
     expectTypeOf<Contexts['lobby']['state']>().toEqualTypeOf<{ open: boolean }>()
-    expect([board.id, lobby.id]).toEqual(['board:*', 'lobby'])
+    expectTypeOf<Contexts['poll:1']['state']>().toEqualTypeOf<{ question: string; answers?: string[] }>()
+    expect([board.id, lobby.id, poll.id]).toEqual(['board:*', 'lobby', 'poll:*'])
   })
 })
 

@@ -49,6 +49,17 @@ export interface ContextDefinition<
   /** For the compiler only; absent at run time. */
   readonly '~types'?: { readonly state: S; readonly presence: P; readonly event: E }
 }
+const optionNames: readonly string[] = [
+  'state',
+  'presence',
+  'event',
+  'initial',
+  'itemKey',
+  'version',
+  'migrate',
+  'requireLock',
+] satisfies (keyof ContextDefinitionOptions<object, object, unknown>)[]
+
 /** Declares one kind of context. @throws {TypeError} the pattern, the schema or an option is malformed. */
 export function defineContext<const Id extends string, S extends object, P extends object = Record<string, never>, E = never>(
   id: Id,
@@ -63,6 +74,11 @@ export function defineContext<const Id extends string, S extends object, P exten
     throw new TypeError(`defineContext('${id}'): the options must be an object with a schema at state`)
   const wrong = (name: string, what: string): never => {
     throw new TypeError(`defineContext('${id}'): ${name} must be ${what}`)
+  }
+  for (const name of Object.keys(options)) {
+    // A definition that is made from another one brings that one's id.
+    if (name !== 'id' && !optionNames.includes(name))
+      throw new TypeError(`defineContext('${id}') has no option ${name}; it has ${optionNames.join(', ')}`)
   }
   const { state, presence, event, initial, itemKey, version } = options
   for (const [name, schema] of Object.entries({ state, presence, event })) {

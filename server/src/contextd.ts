@@ -1,7 +1,7 @@
 import { ContextdError, formats, isContextdError } from '@contextd/protocol'
 import type { Delta, JsonObject, Operation, VerboseDelta } from '@contextd/protocol'
 import type { LockDemand } from './backends/backend.ts'
-import { OwnLocks } from './contextd-locks.ts'
+import { OwnLocks, demandsOf } from './contextd-locks.ts'
 import { checkContextdOptions } from './contextd-options.ts'
 import type { ContextdOptions, ContextdSettings } from './contextd-options.ts'
 import { TakingTurns } from './contextd-turns.ts'
@@ -11,8 +11,7 @@ import type { Followed } from './feeds.ts'
 import type { Step } from './history.ts'
 import { copyJson, frozen, takeKeys } from './json-copy.ts'
 import { serverAuthor } from './known-context.ts'
-import { checkMs } from './lock-handle.ts'
-import { wholeOf } from './options.ts'
+import { checkMs, wholeOf } from './options.ts'
 import { errorOf } from './write-error.ts'
 import { checkOptions } from './check-options.ts'
 
@@ -70,8 +69,10 @@ export class Contextd<S extends object = JsonObject> {
   }
 
   /**
-   * Takes the lock of a key; false: it stayed with another holder. Times in ms. Each call is a hold of its own, that one `releaseLock` ends:
-   * one that this instance has already is waited for like any other. Its holder's writes to the key pass, until the lease is over.
+   * Takes the lock of a key; false: it stayed with another holder, or its lease was over before this process came to it. Times in ms. Each call is a hold of its own, that one `releaseLock` ends:
+   * one that this instance has already is waited for like any other. Its holder's writes to the key pass, until the lease is over. The local
+   * copy has what was written before it was taken.
+   * @throws {ContextdError} `backend_unavailable` – it is not held then
    */
   async acquireLock(options: {
     key: string
@@ -89,10 +90,20 @@ export class Contextd<S extends object = JsonObject> {
       retryDelayMs: checkMs('retryDelay', retryDelay, 0) ?? defaults.retryDelay,
       maxRetries: wholeOf('maxRetries', maxRetries, 0) ?? defaults.maxRetries,
     }
-    await this.#started()
+    const followed = await this.#started()
     try {
-      this.#locks.add(await this.#node.locks.take(this.#settings.contextKey, key, serverAuthor, checked))
-      return true
+      for (let tries = 0; tries <= checked.maxRetries; tries += 1) {
+        const handle = await this.#node.locks.take(this.#settings.contextKey, key, serverAuthor, checked)
+        // What the holder before has written may not have been told here yet.
+        const read = await followed.catchUp()
+        if (read && handle.held) {
+          this.#locks.add(handle)
+          return true
+        }
+        await handle.release().catch(() => {})
+        if (!read) throw this.#unreadable()
+      }
+      return false
     } catch (error) {
       if (isContextdError(error, 'locked')) return false
       throw error
@@ -155,7 +166,12 @@ export class Contextd<S extends object = JsonObject> {
     const followed = this.#node.follow(contextKey, { step: () => {}, gone: () => {} })
     if (await followed.reach(null)) return followed
     followed.end()
-    throw new ContextdError('backend_unavailable', `${contextKey} could not be read. Try again.`, { contextId: contextKey })
+    throw this.#unreadable()
+  }
+
+  #unreadable(): ContextdError {
+    const { contextKey } = this.#settings
+    return new ContextdError('backend_unavailable', `${contextKey} could not be read. Try again.`, { contextId: contextKey })
   }
 
   async #write(values: unknown): Promise<void> {
@@ -172,12 +188,12 @@ export class Contextd<S extends object = JsonObject> {
   async #attempt(operations: readonly Operation[], keys: readonly string[]): Promise<Decided<unknown> | { readonly locked: unknown }> {
     if (this.#closing !== null) throw closed()
     for (;;) {
-      const demands = this.#locks.demands(keys)
+      const holds = this.#locks.of(keys)
       try {
-        return await this.#commit(operations, demands)
+        return await this.#commit(operations, demandsOf(keys, holds))
       } catch (error) {
         if (!isContextdError(error, 'locked')) throw error
-        const why = this.#locks.refused(demands, error.details['key'])
+        const why = this.#locks.refused(holds, error.details['key'])
         if (why === 'others') return { locked: error }
         if (why === 'lost') throw lostOwn(this.#settings.contextKey, error)
       }

@@ -2,10 +2,10 @@ import { ContextdError, isContextId } from '@contextd/protocol'
 import type { Author, LockToken } from '@contextd/protocol'
 import type { ContextBackend, HeldLock } from './backends/backend.ts'
 import type { Clock } from './clock.ts'
-import { LockHandle, checkMs } from './lock-handle.ts'
+import { LockHandle } from './lock-handle.ts'
 import type { LockOptions } from './lock-handle.ts'
 import { Hold } from './lock-hold.ts'
-import { wholeOf } from './options.ts'
+import { checkMs, wholeOf } from './options.ts'
 
 /** What the locks of a node work with. */
 export interface NodeLocksOptions {
@@ -37,10 +37,19 @@ export class NodeLocks {
   readonly #taking = new Set<Promise<unknown>>()
   /** Wakes those who wait. */
   readonly #wake = new Set<() => void>()
+  /** How often a lock was taken here, and was held by another all the time. */
+  readonly counts = { taken: 0, locked: 0 }
   #closed = false
 
   constructor(options: NodeLocksOptions) {
     this.#options = options
+  }
+
+  /** How many locks are held here. */
+  get held(): number {
+    let held = 0
+    for (const handles of this.#held.values()) held += handles.size
+    return held
   }
 
   /**
@@ -103,7 +112,10 @@ export class NodeLocks {
         }
         return this.#keep(contextId, key, hold, ttlMs)
       }
-      if (retries >= maxRetries) throw heldByAnother(contextId, key, result.by)
+      if (retries >= maxRetries) {
+        this.counts.locked += 1
+        throw heldByAnother(contextId, key, result.by)
+      }
       await this.#pause(retryDelayMs, signal)
     }
   }
@@ -119,6 +131,7 @@ export class NodeLocks {
   }
 
   #keep(contextId: string, key: string, hold: Hold, ttlMs: number): LockHandle {
+    this.counts.taken += 1
     const name = nameOf(contextId, key)
     const handle = new LockHandle(contextId, key, hold, ttlMs, (ended) => {
       const held = this.#held.get(name)

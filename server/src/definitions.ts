@@ -2,6 +2,7 @@ import { ContextdError } from '@contextd/protocol'
 import type { ContextDefinition, JsonObject, Limits, Operation, Path, SchemaIssue } from '@contextd/protocol'
 import { isInternal } from './backends/backend.ts'
 import { copyJson, takeState } from './json-copy.ts'
+import { synchronous } from './synchronous.ts'
 
 /** What a definition says about one context. */
 export interface Declared {
@@ -51,20 +52,23 @@ export class Definitions {
 
   #migrated(definition: ContextDefinition, state: JsonObject, from: number): readonly Operation[] {
     try {
-      return takeState(definition.migrate!(copyJson(state) as JsonObject, from), this.#limits)
+      const migrated = definition.migrate!(copyJson(state) as JsonObject, from)
+      return takeState(synchronous(migrated, `migrate of ${definition.id} must be synchronous.`), this.#limits)
     } catch (error) {
       throw new ContextdError('invalid_state', `The migration of ${definition.id} from version ${from} failed.`, { cause: error })
     }
   }
 
-  #initial({ initial }: ContextDefinition, contextId: string): JsonObject | null {
+  #initial({ initial, id }: ContextDefinition, contextId: string): JsonObject | null {
     if (initial === undefined) return null
-    const [{ value }] = takeState(typeof initial === 'function' ? (initial as (id: string) => unknown)(contextId) : initial, this.#limits)
+    const state: unknown = typeof initial === 'function' ? (initial as (id: string) => unknown)(contextId) : initial
+    const [{ value }] = takeState(synchronous(state, `initial of ${id} must be synchronous.`), this.#limits)
     return value
   }
 }
 
-function keyOf(key: unknown, id: string): string | null {
+function keyOf(returned: unknown, id: string): string | null {
+  const key = synchronous(returned, `requireLock of ${id} must be synchronous.`)
   if (key === null || typeof key === 'string') return key
   throw new TypeError(`requireLock of ${id} must return a key, or null.`)
 }
@@ -100,19 +104,22 @@ class Schema {
   #issuesOf(state: JsonObject): readonly SchemaIssue[] {
     const known = this.#issues.get(state)
     if (known) return known
-    const issues = issuesOf(this.#definition.state['~standard'].validate(state), this.#definition.id)
+    // A copy: schemas may write into what they are given, and parts of a state are frozen.
+    const issues = issuesOf(this.#definition.state['~standard'].validate(copyJson(state)), this.#definition.id)
     this.#issues.set(state, issues)
     return issues
   }
 }
 
-function issuesOf(result: unknown, id: string): readonly SchemaIssue[] {
-  if (result instanceof Promise) throw new TypeError(`The schema of ${id} is asynchronous. Schemas must be synchronous.`)
-  const issues = typeof result === 'object' && result !== null && 'issues' in result ? result.issues : undefined
+function issuesOf(returned: unknown, id: string): readonly SchemaIssue[] {
+  const result = synchronous(returned, `The schema of ${id} is asynchronous. Schemas must be synchronous.`)
+  if (typeof result !== 'object' || result === null) throw new TypeError(`The schema of ${id} must return { value } or { issues }.`)
+  const issues = 'issues' in result ? result.issues : undefined
   if (!Array.isArray(issues)) return []
-  return (issues as { readonly message: unknown; readonly path?: readonly unknown[] }[]).map(({ message, path }) => ({
+  // Lists of a library's own class are left behind.
+  return Array.from(issues as { readonly message: unknown; readonly path?: readonly unknown[] }[], ({ message, path }) => ({
     message: String(message),
-    path: (path ?? []).map(stepOf),
+    path: Array.from(path ?? [], stepOf),
   }))
 }
 

@@ -25,20 +25,11 @@ import { HookRunner } from './hooks.ts'
 import { Leader } from './leader.ts'
 import { LiveContext } from './live-context.ts'
 import type { Logger } from './logger.ts'
+import { EngineMeasures } from './metrics/engine-measures.ts'
+import { MeasuredBackend } from './metrics/measured-backend.ts'
 import type { Settings } from './options.ts'
-
-/** What only tests set. */
-export interface Timing {
-  /** Time in which the head of every open context is read, ms. */
-  readonly beaconMs: number
-  /** How long a context that nobody has open stays in memory, ms. */
-  readonly graceMs: number
-  /** How long `close` waits for commits whose outcome is unknown, ms. */
-  readonly drainMs: number
-  /** Longest that an archive may take, ms. */
-  readonly archiveMs: number
-}
-export const defaultTiming: Timing = { beaconMs: 5_000, graceMs: 2_000, drainMs: 5_000, archiveMs: 10_000 }
+import { defaultTiming } from './timing.ts'
+import type { Timing } from './timing.ts'
 
 const tokenLength = 12
 /** Most contexts of a list, when nothing is said. */
@@ -56,6 +47,7 @@ export class EngineNode implements Engine {
   readonly leader: Leader
   readonly locks: NodeLocks
   readonly cleanup: Cleanup
+  readonly measures: EngineMeasures
   readonly #settings: Settings
   readonly #timing: Timing
   readonly #definitions: Definitions
@@ -80,7 +72,8 @@ export class EngineNode implements Engine {
   #drained: (() => void) | null = null
 
   constructor(settings: Settings, timing: Timing = defaultTiming) {
-    const { backend, limits, clock, logger, leaseMs, sessionTtlMs, deltaThreshold } = settings
+    const { limits, clock, logger, leaseMs, sessionTtlMs, deltaThreshold } = settings
+    const backend = new MeasuredBackend(settings.backend, logger)
     this.backend = backend
     this.limits = limits
     this.clock = clock
@@ -94,7 +87,7 @@ export class EngineNode implements Engine {
     this.#settings = settings
     this.#timing = timing
     this.#definitions = new Definitions(settings.contexts, limits)
-    this.#hooks = settings.hooks && new HookRunner(settings.hooks, logger)
+    this.#hooks = settings.hooks && new HookRunner(settings.hooks, logger, timing.hookMs)
     const { publishing } = backend
     const intervalMs = publishing.type === 'beacon' ? publishing.intervalMs : timing.beaconMs
     this.#beacon = new Beacon({ backend, logger, intervalMs, told: (contextId, head) => this.#tellHead(contextId, head) })
@@ -118,6 +111,8 @@ export class EngineNode implements Engine {
     const patienceMs = timing.archiveMs
     this.archiving = { backend, clock, logger, limits, sessionTtlMs, patienceMs, open, restored }
     this.#archivist = archive && new Archivist({ archive, ...this.archiving })
+    const { leader, locks, cleanup } = this
+    this.measures = new EngineMeasures({ store: backend, beacon: this.#beacon, leader, locks, cleanup, live: this.#contexts })
   }
 
   /** What is declared of a context. */

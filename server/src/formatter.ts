@@ -2,6 +2,7 @@ import { ContextdError, formats } from '@contextd/protocol'
 import type { Delta, DeltaFormat, JsonObject } from '@contextd/protocol'
 import type { Step } from './history.ts'
 import { frozen, frozenAlong } from './json-copy.ts'
+import { synchronous } from './synchronous.ts'
 import { verboseDelta } from './verbose-delta.ts'
 
 /** Shapes deltas as the application has chosen. */
@@ -48,11 +49,7 @@ export class Formatter {
 
   #changes(delta: Delta, before: JsonObject, after: JsonObject): unknown {
     try {
-      const changes = this.#format(delta, { before, after })
-      if (!(changes instanceof Promise)) return changes
-      // What becomes of it is of no interest any more.
-      changes.catch(() => {})
-      throw new TypeError('deltaFormat returned a promise. It must be synchronous.')
+      return synchronous(this.#format(delta, { before, after }), 'deltaFormat returned a promise. It must be synchronous.')
     } catch (error) {
       const { contextId, version } = delta
       const message = `deltaFormat failed on the delta that leads to version ${version} of ${contextId}. The version is stored all the same.`

@@ -7,6 +7,7 @@ import type { CommitRequest } from './engine.ts'
 import { deltaOf } from './history.ts'
 import { frozen } from './json-copy.ts'
 import type { Logger } from './logger.ts'
+import { inTime } from './patience.ts'
 
 /** What happens around each commit. */
 export interface Hooks {
@@ -27,19 +28,17 @@ export interface Hooks {
 
 type Reviewed = Submission<CommitRequest>
 
-/** Longest that a commit waits for `beforeCommit`, ms. */
-const patienceMs = 5_000
-
 /** Calls an application's hooks, and bounds what they may do. */
 export class HookRunner {
   readonly #hooks: Hooks
   readonly #logger: Logger
   readonly #patienceMs: number
 
-  constructor(hooks: Hooks, logger: Logger, timing: { readonly patienceMs: number } = { patienceMs }) {
+  /** @param patienceMs longest that a commit waits for `beforeCommit` */
+  constructor(hooks: Hooks, logger: Logger, patienceMs: number) {
     this.#hooks = hooks
     this.#logger = logger
-    this.#patienceMs = timing.patienceMs
+    this.#patienceMs = patienceMs
   }
 
   /** Asks about commits in order; null: there is nobody to ask. Those after one that is refused are asked about again, on the state they get then. */
@@ -51,7 +50,13 @@ export class HookRunner {
   async #ask(contextId: string, decided: readonly Decided<CommitRequest>[]): Promise<Map<Reviewed, unknown>> {
     for (const each of decided) {
       const { submission, before, after, operations } = each
-      const commit = { user: submission.target.user, contextId, operations, before: frozenOr(before.state), after: frozen(after.state!) }
+      const commit = {
+        user: submission.target.user,
+        contextId,
+        operations: frozen(operations),
+        before: frozenOr(before.state),
+        after: frozen(after.state!),
+      }
       try {
         await this.#inTime(this.#hooks.beforeCommit!(commit))
       } catch (error) {
@@ -86,17 +91,8 @@ export class HookRunner {
 
   async #inTime(answer: void | Promise<void>): Promise<void> {
     if (answer === undefined) return
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        reject(new ContextdError('aborted', `The hook beforeCommit did not answer within ${this.#patienceMs} ms.`))
-      }, this.#patienceMs)
-    })
-    try {
-      await Promise.race([answer, late])
-    } finally {
-      clearTimeout(timer)
-    }
+    const ms = this.#patienceMs
+    await inTime(answer, ms, () => new ContextdError('aborted', `The hook beforeCommit did not answer within ${ms} ms.`))
   }
 }
 

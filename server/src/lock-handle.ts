@@ -2,7 +2,7 @@ import { ContextdError } from '@contextd/protocol'
 import type { LockToken } from '@contextd/protocol'
 import { lockLost } from './decide.ts'
 import type { Hold } from './lock-hold.ts'
-import { wholeOf } from './options.ts'
+import { checkMs } from './options.ts'
 
 /** How to take a lock. */
 export interface LockOptions {
@@ -23,16 +23,6 @@ export interface Lock extends LockToken {
   release(): Promise<void>
   /** Aborted when the lock is lost: its lease is over, the store says so, or the engine closes. */
   readonly signal: AbortSignal
-}
-
-/** What a timer can wait for, ms. */
-const longestMs = 2_147_483_647
-
-/** A length of time. @throws {TypeError} it is malformed */
-export function checkMs(name: string, ms: unknown, least: number): number | undefined {
-  const checked = wholeOf(name, ms, least)
-  if (checked !== undefined && checked > longestMs) throw new TypeError(`${name} must be at most ${longestMs}`)
-  return checked
 }
 
 /** A lock in the hands of an application. */

@@ -7,7 +7,7 @@ import { memoryBackend } from './backends/memory.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
 import type { Hooks } from './hooks.ts'
-import { silentLogger } from './logger.ts'
+import { carefulLogger, silentLogger } from './logger.ts'
 import type { Logger } from './logger.ts'
 
 /** The built-in formats of deltas, and what each makes of the changes. */
@@ -109,7 +109,7 @@ export function settingsOf(options: ContextsOptions<keyof DeltaFormats | DeltaFo
     deltaTtlMs: wholeOf('deltaTtlMs', deltaTtlMs, 0) ?? dayMs,
     deltaThreshold: wholeOf('deltaThreshold', deltaThreshold, 1) ?? 0,
     archive: archiveOf(options.archive, backend),
-    leaseMs: wholeOf('leaseMs', leaseMs, leastLeaseMs) ?? 10_000,
+    leaseMs: checkMs('leaseMs', leaseMs, leastLeaseMs) ?? 10_000,
     sessionTtlMs: wholeOf('sessionTtlMs', sessionTtlMs, 1) ?? 7 * dayMs,
     contexts: definitionsOf(options.contexts),
     hooks: hooksOf(options.hooks),
@@ -143,6 +143,16 @@ export function wholeOf(name: string, value: unknown, least: number): number | u
   throw new TypeError(`${name} must be a whole number of at least ${least}`)
 }
 
+/** What a timer can wait for, ms: 24.8 days. */
+const longestMs = 2_147_483_647
+
+/** A length of time that a timer is to wait for. @throws {TypeError} it is malformed */
+export function checkMs(name: string, ms: unknown, least: number): number | undefined {
+  const checked = wholeOf(name, ms, least)
+  if (checked !== undefined && checked > longestMs) throw new TypeError(`${name} must be at most ${longestMs}`)
+  return checked
+}
+
 const methods = ['open', 'commit', 'sync', 'load', 'log', 'heads', 'list', 'close'] as const satisfies readonly (keyof ContextBackend)[]
 
 function backendOf(backend: unknown = memoryBackend()): ContextBackend {
@@ -159,13 +169,14 @@ function formatOf(format: unknown = 'verbose'): DeltaFormat<unknown> {
 function clockOf(clock: unknown = systemClock): Clock {
   if (!isObject(clock) || typeof clock['now'] !== 'function') throw new TypeError('clock must be an object with a function now')
   const given = clock as unknown as Clock
+  if (!Number.isFinite(given.now())) throw new TypeError('clock.now must give the time in ms since the epoch, a number')
   // Times travel and are stored as whole numbers.
   return { now: () => Math.max(0, Math.trunc(given.now())) }
 }
 
 function loggerOf(logger: unknown = silentLogger): Logger {
   const levels = ['debug', 'info', 'warn', 'error'] as const
-  if (isObject(logger) && levels.every((level) => typeof logger[level] === 'function')) return logger as unknown as Logger
+  if (isObject(logger) && levels.every((level) => typeof logger[level] === 'function')) return carefulLogger(logger as unknown as Logger)
   throw new TypeError('logger must have the functions debug, info, warn and error')
 }
 
@@ -190,5 +201,8 @@ function definitionsOf(contexts: unknown = []): readonly ContextDefinition[] {
       throw new TypeError('contexts must be a list of what defineContext() returns')
     }
   }
-  return contexts as ContextDefinition[]
+  const definitions = contexts as ContextDefinition[]
+  const twice = definitions.find(({ id }, index) => definitions.findIndex((other) => other.id === id) < index)
+  if (twice) throw new TypeError(`contexts has two definitions of ${twice.id}`)
+  return definitions
 }

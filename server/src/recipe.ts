@@ -2,6 +2,7 @@ import { diffToOperations } from '@contextd/protocol'
 import type { JsonObject, ListOptions, Operation } from '@contextd/protocol'
 import { Immer, current, isDraft } from 'immer'
 import { copyNew } from './json-copy.ts'
+import { synchronous } from './synchronous.ts'
 
 const immer = new Immer({ autoFreeze: false })
 /** How deep drafts are looked for in what a recipe returns. */
@@ -17,14 +18,11 @@ export function operationsOf<R>(
   options: ListOptions,
 ): { operations: Operation[]; result: R } {
   const draft = immer.createDraft(base)
-  const result = withoutDrafts(recipe(draft), resultDepth) as R
+  const returned = synchronous(recipe(draft), 'The function of transact must be synchronous: await first, then transact.')
+  const result = withoutDrafts(returned, resultDepth) as R
   const next: unknown = immer.finishDraft(draft)
-  if (isPromise(result)) throw new TypeError('The function of transact must be synchronous: await first, then transact.')
   return { operations: diffToOperations(base, copyNew(base, next) as JsonObject, options), result }
 }
-
-const isPromise = (value: unknown): boolean =>
-  typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 
 /** A draft is at its end when the recipe is; what it returns of it is what the draft holds then. */
 function withoutDrafts(value: unknown, depth: number): unknown {
