@@ -28,6 +28,8 @@ export class Beacon {
   /** Heads that are due and were not read yet, with fractions. */
   #due = 0
   #reading = false
+  /** Heads left of this round, when it began, and how long the last one took, ms. */
+  #round = { left: 0, began: 0, lastMs: 0 }
   #all: 'no' | 'reading' | 'again' = 'no'
 
   constructor(options: BeaconOptions) {
@@ -35,11 +37,24 @@ export class Beacon {
     this.#tickMs = Math.max(1, Math.min(100, options.intervalMs / ticksPerInterval))
   }
 
+  /** How many contexts are watched. */
+  get size(): number {
+    return this.#watched.size
+  }
+  /** Time in which every head is read, as a multiple of the interval: more than 1 when there are too many, or the store is slow. */
+  get stretch(): number {
+    const { intervalMs } = this.#options
+    if (this.#timer === null) return 1
+    const { began, lastMs } = this.#round
+    return Math.max(1, (this.size * 1_000) / headsPerSecond / intervalMs, Math.max(lastMs, performance.now() - began) / intervalMs)
+  }
+
   watch(contextId: string): void {
     this.#watched.add(contextId)
     if (this.#timer !== null) return
     this.#due = 0
     this.#lastTick = performance.now()
+    this.#round = { left: 1, began: this.#lastTick, lastMs: 0 }
     this.#timer = setInterval(() => this.#tick(), this.#tickMs).unref()
   }
 
@@ -97,6 +112,15 @@ export class Beacon {
     this.#reading = true
     await this.#read(contextIds)
     this.#reading = false
+    this.#noteRound(contextIds.length)
+  }
+
+  #noteRound(count: number): void {
+    // Fewer when contexts were let go meanwhile.
+    this.#round.left = Math.min(this.#round.left - count, this.size)
+    if (this.#round.left > 0) return
+    const now = performance.now()
+    this.#round = { left: this.size, began: now, lastMs: now - this.#round.began }
   }
 
   async #read(contextIds: readonly string[]): Promise<void> {
@@ -108,7 +132,8 @@ export class Beacon {
         if (head && this.#watched.has(contextId)) told(contextId, head)
       })
     } catch (error) {
-      logger.warn({ error }, 'heads could not be read')
+      // That the store is away is said elsewhere, once.
+      logger.debug({ error }, 'heads could not be read')
     }
   }
 }

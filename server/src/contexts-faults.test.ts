@@ -8,7 +8,7 @@ import { StoreModel } from './backends/store-model.ts'
 import { contextsWith } from './contexts.ts'
 import type { Contexts } from './contexts.ts'
 import { engineOf } from './engine.ts'
-import type { Timing } from './engine-node.ts'
+import type { Timing } from './timing.ts'
 import { SharedMemory } from './testing/shared-memory.ts'
 
 const opened: { close(): Promise<void> }[] = []

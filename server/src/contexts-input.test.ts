@@ -4,7 +4,7 @@ import { memoryBackend } from './backends/memory.ts'
 import { contextsWith, createContexts } from './contexts.ts'
 import type { Contexts } from './contexts.ts'
 import { engineOf } from './engine.ts'
-import type { Timing } from './engine-node.ts'
+import type { Timing } from './timing.ts'
 
 const opened: { close(): Promise<void> }[] = []
 afterEach(async () => {

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import type { ContextBackend } from './backends/backend.ts'
 import { contextsWith, createContexts } from './contexts.ts'
 import type { Contexts } from './contexts.ts'
-import type { Timing } from './engine-node.ts'
+import type { Timing } from './timing.ts'
 import { SharedMemory } from './testing/shared-memory.ts'
 
 const opened: { close(): Promise<void> }[] = []

@@ -5,6 +5,7 @@ import type { Clock } from './clock.ts'
 import type { Submission } from './decide.ts'
 import type { Answer } from './commit-queue.ts'
 import type { Logger } from './logger.ts'
+import type { EngineMeasures } from './metrics/engine-measures.ts'
 
 /**
  * A submission with who asks, and where the answer goes. When a number is handed in again while it is queued, the newer request gets the
@@ -42,6 +43,7 @@ export interface Engine {
   readonly clock: Clock
   readonly logger: Logger
   readonly sessionTtlMs: number
+  readonly measures: EngineMeasures
   /** Opens the backend, once; later calls await the same. @throws {ContextdError} `backend_unavailable` · `closed` */
   open(): Promise<void>
   /** Queues a commit. The reply is called exactly once, also when the engine closes. Commits of one source keep their order. */

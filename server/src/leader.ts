@@ -32,6 +32,7 @@ export class Leader {
   #hold: Hold | null = null
   /** What the listeners were told last. */
   #told = false
+  #terms = 0
   #needed = 0
   #timer: NodeJS.Timeout | null = null
   #asking: Promise<void> | null = null
@@ -45,6 +46,10 @@ export class Leader {
   /** Whether this node leads right now. */
   get isLeader(): boolean {
     return this.#hold !== null && this.#hold.remainingMs > 0
+  }
+  /** How often this node has begun to lead. */
+  get terms(): number {
+    return this.#terms
   }
   /** Fencing token of this node's term: grows from term to term, of whichever node; null: it does not lead. */
   get token(): number | null {
@@ -155,6 +160,8 @@ export class Leader {
     const leads = this.isLeader
     if (leads === this.#told) return
     this.#told = leads
+    if (leads) this.#terms += 1
+    this.#options.logger.info({ token: this.token }, leads ? 'this node leads' : 'this node leads no longer')
     for (const listener of new Set(this.#listeners)) {
       try {
         listener(leads)

@@ -18,9 +18,14 @@ export interface ServerOptions<U extends User = User> {
   authorize?(request: Parameters<Authorize<U>>[0]): boolean | Promise<boolean>
   /** Allows addresses other than the loopback without `authenticate`. Default false. */
   anonymous?: boolean
+  /**
+   * Who may read `/metrics`: `true` everybody who can connect, `{ token }` whoever has this bearer token, `false` nobody, and nothing is measured.
+   * Default: whoever asks from this very machine.
+   */
+  metrics?: boolean | { readonly token: string }
 }
 
-const known: ReadonlySet<string> = new Set(['contexts', 'path', 'cors', 'limits', 'authenticate', 'authorize', 'anonymous'])
+const known: ReadonlySet<string> = new Set(['contexts', 'path', 'cors', 'limits', 'authenticate', 'authorize', 'anonymous', 'metrics'])
 
 /** @throws {TypeError} an option is malformed, or unknown */
 export function checkServerOptions(options: ServerOptions): void {
@@ -34,6 +39,18 @@ export function checkServerOptions(options: ServerOptions): void {
     if (options[hook] !== undefined && typeof options[hook] !== 'function') throw new TypeError(`${hook} must be a function`)
   }
   if (anonymous !== undefined && typeof anonymous !== 'boolean') throw new TypeError('anonymous must be true or false')
+  checkMetrics(options.metrics)
+}
+
+/** What can be guessed is no secret. */
+const leastToken = 16
+
+function checkMetrics(metrics: unknown): void {
+  if (metrics === undefined || typeof metrics === 'boolean') return
+  const token = typeof metrics === 'object' && metrics !== null && 'token' in metrics ? metrics.token : undefined
+  if (typeof token !== 'string') throw new TypeError('metrics must be true, false or { token }')
+  if (!/^[\x21-\x7e]+$/.test(token) || token.length < leastToken)
+    throw new TypeError(`metrics.token must have at least ${leastToken} characters, without spaces`)
 }
 
 function checkOrigins(cors: { origin?: unknown }): void {

@@ -8,6 +8,8 @@ import type { User } from './authorize.ts'
 import { engineOf } from './engine.ts'
 import type { Engine } from './engine.ts'
 import { HttpApi } from './http/api.ts'
+import { MetricsEndpoint } from './http/metrics-endpoint.ts'
+import type { MetricsAccess } from './http/metrics-endpoint.ts'
 import { notFound, route } from './http/routes.ts'
 import { checkServerOptions } from './server-options.ts'
 import type { ServerOptions } from './server-options.ts'
@@ -52,6 +54,8 @@ class ContextdServer implements Server {
   readonly #engine: Engine
   readonly #sockets: SocketLayer
   readonly #api: HttpApi
+  /** Null: nothing is measured. */
+  readonly #metrics: MetricsEndpoint | null
   readonly #mayLeaveLoopback: boolean
   #http: HttpServer | HttpsServer | null = null
   /** The HTTP server, if it is this one's own. */
@@ -73,6 +77,7 @@ class ContextdServer implements Server {
       anonymous: options.anonymous === true,
       counts: node.counts,
     })
+    this.#metrics = options.metrics === false ? null : this.#measure(options.metrics)
     // Other nodes say so by the same event.
     this.#sockets.io.on(revokeEvent, (userId: unknown, contextId: unknown) => this.#revokeStreams(userId, contextId))
     this.#mayLeaveLoopback = options.anonymous === true || options.authenticate !== undefined
@@ -109,6 +114,7 @@ class ContextdServer implements Server {
       http.listen(port, host)
       await once(http, 'listening')
       this.#own = http
+      this.#engine.logger.info({ url: this.url, store: this.#engine.backend.name }, 'contextd serves')
     } catch (error) {
       this.#http = null
       throw error
@@ -132,6 +138,25 @@ class ContextdServer implements Server {
     this.#revokeStreams(userId, contextId ?? null)
   }
 
+  #measure(access: MetricsAccess): MetricsEndpoint {
+    const { measures: engine } = this.#engine
+    const store = engine.parts.store.measure()
+    const { node } = this.#sockets
+    return new MetricsEndpoint(access, () => ({
+      engine,
+      store,
+      counts: node.counts,
+      sockets: {
+        open: node.connections.size,
+        sessions: node.sessions.size,
+        rooms: node.fanOut.size,
+        toldByBeacon: node.fanOut.toldByBeacon,
+      },
+      bytes: this.#sockets.bytes,
+      eventStreams: this.#api.streams,
+    }))
+  }
+
   #revokeStreams(userId: unknown, contextId: unknown): void {
     if (typeof userId === 'string' && (contextId === null || typeof contextId === 'string')) this.#api.revoke(userId, contextId)
   }
@@ -143,12 +168,16 @@ class ContextdServer implements Server {
   }
 
   async #close(drainMs: number): Promise<void> {
+    const { logger } = this.#engine
     const http = this.#own
+    const { size: sockets } = this.#sockets.node.connections
+    logger.info({ sockets }, 'the server closes: clients are sent elsewhere')
     const ended = http?.listening ? new Promise((resolve) => http.close(resolve)) : null
     http?.closeIdleConnections()
     await Promise.all([this.#sockets.drain(drainMs), within(drainMs, this.#api.drain())])
     http?.closeAllConnections()
     await ended
+    logger.info({}, 'the server is closed')
   }
 
   #checkFree(): void {
@@ -160,7 +189,7 @@ class ContextdServer implements Server {
   #serve(http: HttpServer | HttpsServer, otherwise: RequestListener | null): void {
     const others = http.listeners('request') as RequestListener[]
     http.removeAllListeners('request')
-    const options = { isReady: () => this.#isReady(), logger: this.#engine.logger }
+    const options = { isReady: () => this.#isReady(), metrics: this.#metrics, logger: this.#engine.logger }
     http.on('request', (request, response) => {
       if (this.#api.handle(request, response) || route(request, response, options)) return
       for (const other of others) other.call(http, request, response)

@@ -30,11 +30,18 @@ export function checkCleanupOptions(
   return { ...(intervalMs !== undefined && { intervalMs }), ...(limit !== undefined && { limit }) }
 }
 
+/** What cleanups of this node came to. */
+export interface CleanupCounts extends Cleaned {
+  runs: number
+  failures: number
+}
+
 /** Cleans up on demand on this node, and at an interval on the one node that leads. */
 export class Cleanup {
   readonly #cleaner: Cleaner
   readonly #leader: Pick<Leader, 'isLeader' | 'need'>
   readonly #logger: Logger
+  readonly counts: CleanupCounts = { runs: 0, failures: 0, contexts: 0, deltas: 0 }
   /** Null: stopped. */
   #interval: { options: Required<CleanupOptions>; readonly resign: () => void } | null = null
   #timer: NodeJS.Timeout | null = null
@@ -52,7 +59,18 @@ export class Cleanup {
   run({ limit = defaults.limit }: Pick<CleanupOptions, 'limit'>, goesOn: () => boolean = () => true): Promise<Cleaned> {
     const running: Promise<Cleaned> = this.#cleaner.run(limit, () => !this.#closed && goesOn()).finally(() => this.#running.delete(running))
     this.#running.add(running)
+    running.then(
+      (cleaned) => this.#count(cleaned),
+      () => (this.counts.failures += 1),
+    )
     return running
+  }
+
+  #count({ contexts, deltas }: Cleaned): void {
+    this.counts.runs += 1
+    this.counts.contexts += contexts
+    this.counts.deltas += deltas
+    if (contexts + deltas > 0) this.#logger.info({ contexts, deltas }, 'cleaned up')
   }
 
   /** Begins after one interval; when it runs, it goes on with these options. */
@@ -95,8 +113,7 @@ export class Cleanup {
     if (this.#ticking || !this.#leader.isLeader) return
     this.#ticking = true
     try {
-      const { contexts, deltas } = await this.run({ limit }, () => this.#interval !== null && this.#leader.isLeader)
-      if (contexts + deltas > 0) this.#logger.info({ contexts, deltas }, 'cleaned up')
+      await this.run({ limit }, () => this.#interval !== null && this.#leader.isLeader)
     } catch (error) {
       if (!this.#closed || !isContextdError(error, 'closed')) this.#logger.warn({ error }, 'a cleanup failed; the next one goes on')
     }

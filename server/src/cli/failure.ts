@@ -1,4 +1,5 @@
 import { isContextdError } from '@contextd/protocol'
+import { withoutPasswords } from '../log-details.ts'
 
 /**
  * What a failure is in one line, for whoever runs the command: no stack, and nothing of a password.
@@ -24,7 +25,7 @@ function reason(error: unknown, at?: { readonly port: number; readonly host: str
 
 /** Whatever a library says, neither a password that was named nor any that stands in a URL leaves this process. */
 function withoutSecrets(text: string, urls: readonly string[]): string {
-  let clean = text.replaceAll(/\/\/(?!:PASSWORD@)[^/\s@]*@/g, '//***@')
+  let clean = withoutPasswords(text)
   for (const secret of urls.flatMap(secretsOf)) clean = clean.replaceAll(secret, '***')
   return clean
 }

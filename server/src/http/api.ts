@@ -6,7 +6,7 @@ import type { Contexts } from '../contexts-types.ts'
 import { EngineNode } from '../engine-node.ts'
 import type { Engine } from '../engine.ts'
 import { NodeContexts } from '../node-contexts.ts'
-import { Admission, isLoopback } from '../socket/admission.ts'
+import { Admission, hostnameOf, isLoopback } from '../socket/admission.ts'
 import type { Authenticate } from '../socket/authenticate.ts'
 import { recognised } from '../socket/authenticate.ts'
 import type { Counts } from '../socket/counters.ts'
@@ -48,6 +48,8 @@ const resources: Resources<Call> = {
   cleanup: { methods: { POST: cleanup } },
 }
 
+const counted: ReadonlySet<string> = new Set(['GET', 'HEAD', 'PUT', 'PATCH', 'POST', 'DELETE', 'OPTIONS'])
+
 /** The HTTP API of one server, below `/v1`. */
 export class HttpApi {
   readonly #node: HttpNode
@@ -83,12 +85,19 @@ export class HttpApi {
     const url = request.url ?? ''
     if (!/^\/v1(?:[/?]|$)/.test(url)) return false
     this.#underWay += 1
+    const began = performance.now()
     whenOver(request, response, () => {
+      this.#count(request, response, performance.now() - began)
       this.#underWay -= 1
       if (this.#underWay === 0) for (const resolve of this.#whenIdle.splice(0)) resolve()
     })
     this.#answer(request, response, url).catch((error: unknown) => this.#failed(request, response, error))
     return true
+  }
+
+  /** How many streams of events are open. */
+  get streams(): number {
+    return this.#streams.size
   }
 
   /** Ends what a user has open, of one context or all. */
@@ -101,6 +110,13 @@ export class HttpApi {
     this.#closing = true
     this.#streams.close()
     if (this.#underWay > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve))
+  }
+
+  #count({ method = '', url = '' }: IncomingMessage, { statusCode }: ServerResponse, tookMs: number): void {
+    const { counts } = this.#options
+    counts.requests.add(`${counted.has(method) ? method : 'other'} ${statusCode}`)
+    // Streams of events last as long as somebody follows them.
+    if (!/\/events(?:\?|$)/.test(url)) counts.requestSeconds.observe(tookMs / 1_000)
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse, url: string): Promise<void> {
@@ -138,7 +154,7 @@ export class HttpApi {
     if (refusal !== null) throw new ContextdError('forbidden', `Refused: ${refusal}.`)
     // Pages ask their own origin without saying so; a name of somebody else that points here must not make this server "their own".
     const { authenticate, anonymous } = this.#options
-    const host = (request.headers.host ?? 'localhost').replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
+    const host = hostnameOf(request.headers.host ?? 'localhost')
     if (authenticate === undefined && !anonymous && !isLoopback(host)) {
       throw new ContextdError(
         'forbidden',

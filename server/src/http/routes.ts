@@ -1,22 +1,25 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from '../logger.ts'
 import { browserBuild } from './browser-build.ts'
+import type { MetricsEndpoint } from './metrics-endpoint.ts'
 
 /** What the routes ask the server. */
 export interface RouteOptions {
   /** Whether requests of clients would be served now. */
   readonly isReady: () => Promise<boolean>
+  /** Null: there are none here. */
+  readonly metrics: MetricsEndpoint | null
   readonly logger: Logger
 }
 
 type Route = (request: IncomingMessage, response: ServerResponse, options: RouteOptions) => void | Promise<void>
 
-const routes: { readonly [path: string]: Route } = { '/healthz': health, '/readyz': ready, '/contextd.js': script }
+const routes: { readonly [path: string]: Route } = { '/healthz': health, '/readyz': ready, '/metrics': metrics, '/contextd.js': script }
 
 /** Answers a request of one of the server's own paths. @returns false: it is another's */
 export function route(request: IncomingMessage, response: ServerResponse, options: RouteOptions): boolean {
   const path = (request.url ?? '').split('?', 1)[0]!
-  if (!Object.hasOwn(routes, path)) return false
+  if (!Object.hasOwn(routes, path) || (path === '/metrics' && options.metrics === null)) return false
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     send(request, response, 405, { allow: 'GET, HEAD' }, 'Only GET and HEAD.\n')
     return true
@@ -42,6 +45,12 @@ function health(request: IncomingMessage, response: ServerResponse): void {
 async function ready(request: IncomingMessage, response: ServerResponse, { isReady }: RouteOptions): Promise<void> {
   const is = await isReady()
   send(request, response, is ? 200 : 503, {}, is ? 'ready\n' : 'not ready\n')
+}
+
+/** What is counted and measured, for Prometheus. */
+async function metrics(request: IncomingMessage, response: ServerResponse, options: RouteOptions): Promise<void> {
+  const { status, headers, body } = await options.metrics!.answer(request)
+  send(request, response, status, headers, body)
 }
 
 /** The browser build of the client: a public module that pages of any origin may import. */

@@ -77,7 +77,7 @@ export class Admission {
 }
 
 /** A host without its port; IPv6 addresses without brackets. */
-const hostnameOf = (host: string): string => host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
+export const hostnameOf = (host: string): string => host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
 
 /** Whether an address, or `localhost`, is this machine's own. */
 export function isLoopback(host: string): boolean {

@@ -1,4 +1,5 @@
 import { ContextdError, isContextdError, oldestWireVersion } from '@contextd/protocol'
+import type { WireError } from '@contextd/protocol'
 import type { Socket } from 'socket.io'
 import type { Handshake, User } from '../authorize.ts'
 import { wireError } from './errors.ts'
@@ -51,7 +52,7 @@ const unauthenticated = (): ContextdError =>
   new ContextdError('unauthenticated', 'The server does not know who this is. Sign in, and try again.')
 
 /** An error as Socket.IO hands it to the client's `connect_error`: with the coded one as `data`. */
-export function connectError(error: unknown): Error {
+export function connectError(error: unknown): Error & { readonly data: WireError } {
   const data = wireError(error)
   return Object.assign(new Error(data.message), { data })
 }

@@ -22,6 +22,8 @@ interface Frame {
   readonly stream: Stream
   readonly message: CommitMessage
   readonly bytes: number
+  /** When it came, ms; null: nobody wants to know. */
+  readonly came: number | null
 }
 
 /**
@@ -51,7 +53,14 @@ export function receiveCommits(connection: Connection, payload: unknown, bytes: 
     // There is no such stream to record it in; the answer is always the same.
     return tellAll(connection, session.actor, message, { type: 'refused', ...wireError(error) })
   }
-  const frame: Frame = { connection, session, stream: session.stream(message.contextId), message, bytes }
+  const frame: Frame = {
+    connection,
+    session,
+    stream: session.stream(message.contextId),
+    message,
+    bytes,
+    came: node.counts.commitSeconds && performance.now(),
+  }
   const reason = node.closing ? closed('The server is closing.') : (refusal ?? heldBefore(frame) ?? overLimit(frame))
   if (reason !== null) return hold(frame, reason)
   for (const commit of message.commits) frame.stream.inFlight.set(commit.seq, commit)
@@ -191,6 +200,7 @@ function answered(frame: Frame, commit: WireCommit, answer: Answer): void {
   // Another sending of the number has come since: that one is answered.
   if (stream.inFlight.get(seq) !== commit) return
   stream.inFlight.delete(seq)
+  if (frame.came !== null && commit === message.commits[0]) node.counts.commitSeconds!.observe((performance.now() - frame.came) / 1_000)
   if (answer.type === 'held' && !isContextdError(answer.error))
     node.engine.logger.error({ contextId, error: answer.error }, 'commit failed')
   const outcome = outcomeOf(answer)

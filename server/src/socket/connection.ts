@@ -157,6 +157,11 @@ export class Connection implements NodeConnection {
   #mute(): void {
     this.#muted = true
     this.node.counts.slowConsumers += 1
+    this.node.counts.mutedSockets += 1
+    this.node.sparse.note(
+      { address: this.socket.handshake.address },
+      'a client does not keep up; it is sent nothing more until it has caught up',
+    )
     this.reads.shut()
     for (const contextId of this.#contexts.keys()) this.node.fanOut.mute(contextId, this.socket)
   }
@@ -164,8 +169,9 @@ export class Connection implements NodeConnection {
   /** Back in its rooms, the socket is told the heads: what it missed, its sessions sync. */
   async #rejoin(): Promise<void> {
     const contextIds = [...this.#contexts.keys()]
-    const { fanOut, engine } = this.node
+    const { fanOut, engine, counts } = this.node
     this.#muted = false
+    counts.mutedSockets -= 1
     this.reads.open()
     try {
       await Promise.all(contextIds.map((contextId) => fanOut.join(contextId, this.socket)))
@@ -192,6 +198,7 @@ export class Connection implements NodeConnection {
   #end(): void {
     this.closed = true
     clearTimeout(this.#expiry)
+    if (this.#muted) this.node.counts.mutedSockets -= 1
     for (const id of this.sessions.keys()) this.detach(id)
     this.reads.open()
     this.node.connections.delete(this)

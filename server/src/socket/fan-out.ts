@@ -24,10 +24,17 @@ export class FanOut {
   readonly #engine: Engine
   readonly #namespace: Namespace
   readonly #rooms = new Map<string, Room>()
+  /** How often a room was told a head by the beacon: something may have been missed there. */
+  toldByBeacon = 0
 
   constructor(engine: Engine, namespace: Namespace) {
     this.#engine = engine
     this.#namespace = namespace
+  }
+
+  /** How many contexts the sockets of this node have open. */
+  get size(): number {
+    return this.#rooms.size
   }
 
   /** What a room was told; undefined: no socket of this node has the context open. */
@@ -91,6 +98,7 @@ export class FanOut {
   #beacon(contextId: string, room: Room, head: Head): void {
     if (!room.told.shouldTell(head)) return
     room.told.head(head)
+    this.toldByBeacon += 1
     this.#broadcast(room, 'h', JSON.stringify([contextId, head.incarnation, head.version, head.revision]))
   }
 

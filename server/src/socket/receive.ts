@@ -27,8 +27,10 @@ export function receiver(connection: Connection): (args: unknown[], next: () => 
       if (patience.take(1, now) > 0) return connection.cut()
     }
     const [event, payload] = args
-    if (typeof event === 'string' && ours.has(event)) dispatch(connection, event, payload, args, wait)
-    else if (connection.socket.listenerCount(String(event)) === 0 || event === 'error') connection.node.counts.unknownEvents += 1
+    if (typeof event === 'string' && ours.has(event)) {
+      connection.node.counts.messages.add(event)
+      dispatch(connection, event, payload, args, wait)
+    } else if (connection.socket.listenerCount(String(event)) === 0 || event === 'error') connection.node.counts.unknownEvents += 1
     else if (wait === 0) next()
   }
 }

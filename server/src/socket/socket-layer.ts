@@ -13,6 +13,7 @@ import type { ServerOptions } from '../server-options.ts'
 import { Admission } from './admission.ts'
 import { authenticated, connectError } from './authenticate.ts'
 import { Connection } from './connection.ts'
+import { noCounts } from './counters.ts'
 import { closed } from './errors.ts'
 import { FanOut, observed } from './fan-out.ts'
 import { parser } from './packets.ts'
@@ -34,6 +35,12 @@ const flushMs = 1_000
 /** Event between the servers of a cluster: the user, and the context or null. */
 export const revokeEvent = 'contextd:revoke'
 
+/** Bytes that went over connections. */
+export interface Bytes {
+  readonly received: number
+  readonly sent: number
+}
+
 /** The sockets of one server. */
 export class SocketLayer {
   readonly io: SocketServer
@@ -41,6 +48,8 @@ export class SocketLayer {
   readonly #admission: Admission
   readonly #made: Adapter[] = []
   readonly #wires = new Set<Duplex>()
+  /** Bytes of WebSockets that are closed. */
+  #gone: Bytes = { received: 0, sent: 0 }
   readonly #options: ServerOptions
 
   constructor(engine: Engine, limits: Limits, options: ServerOptions) {
@@ -60,6 +69,7 @@ export class SocketLayer {
       adapter: this.#adapters(engine),
       allowRequest: (request, callback) => {
         const refusal = this.#admission.refusal(request)
+        if (refusal !== null) this.#refused(request.socket.remoteAddress, refusal)
         callback(refusal, refusal === null)
       },
       ...(cors && { cors: { origin: [...cors.origin] } }),
@@ -69,6 +79,7 @@ export class SocketLayer {
       limits,
       new Access(options.authorize && ((request) => options.authorize!(request))),
       new FanOut(engine, this.io.sockets),
+      noCounts(options.metrics !== false),
     )
     this.#admission = new Admission({
       origins: cors?.origin ?? [],
@@ -95,6 +106,11 @@ export class SocketLayer {
     }
   }
 
+  /** Bytes of all WebSockets so far, with their framing. */
+  get bytes(): Bytes {
+    return [...this.#wires].map(bytesOf).reduce(sumOf, this.#gone)
+  }
+
   /** Takes the connections of an HTTP server. */
   attach(http: HttpServer | HttpsServer): void {
     this.io.attach(http)
@@ -102,7 +118,10 @@ export class SocketLayer {
     http.on('upgrade', ({ url }: IncomingMessage, wire: Duplex) => {
       if (!url?.startsWith(`${this.io.path()}/`)) return
       this.#wires.add(wire)
-      wire.once('close', () => this.#wires.delete(wire))
+      wire.once('close', () => {
+        this.#wires.delete(wire)
+        this.#gone = sumOf(this.#gone, bytesOf(wire))
+      })
     })
     this.io.engine.on(
       'connection',
@@ -160,7 +179,10 @@ export class SocketLayer {
       const user = await this.#userOf(socket)
       socket.data = { ...(socket.data as object), user }
     } catch (error) {
-      return next(connectError(error))
+      const refusal = connectError(error)
+      this.node.counts.refusedUsers.add(refusal.data.code)
+      this.#refused(socket.handshake.address, refusal.data.code)
+      return next(refusal)
     }
     next()
   }
@@ -171,8 +193,12 @@ export class SocketLayer {
     const options = this.#options
     return authenticated(socket, options.authenticate && ((handshake) => options.authenticate!(handshake)), {
       now: () => engine.clock.now(),
-      failed: (error) => engine.logger.warn({ error }, 'authenticate failed'),
+      failed: (error) => this.node.sparse.note({ error }, 'authenticate failed'),
     })
+  }
+
+  #refused(address: string | undefined, reason: string): void {
+    this.node.sparse.note({ address }, `a connection was refused: ${reason}`)
   }
 
   #connected(socket: Socket): void {
@@ -192,6 +218,12 @@ export class SocketLayer {
     }
   }
 }
+
+const bytesOf = ({ bytesRead = 0, bytesWritten = 0 }: Duplex & { bytesRead?: number; bytesWritten?: number }): Bytes => ({
+  received: bytesRead,
+  sent: bytesWritten,
+})
+const sumOf = (one: Bytes, other: Bytes): Bytes => ({ received: one.received + other.received, sent: one.sent + other.sent })
 
 /** Waits for something, but no longer than this. */
 export async function within(ms: number, promise: Promise<void>): Promise<void> {

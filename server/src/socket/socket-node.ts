@@ -5,6 +5,7 @@ import type { Engine } from '../engine.ts'
 import type { Counts } from './counters.ts'
 import { noCounts } from './counters.ts'
 import type { FanOut } from './fan-out.ts'
+import { SparseLog } from '../sparse-log.ts'
 
 /** A connection, as the others and the server see it. */
 export interface NodeConnection {
@@ -26,7 +27,9 @@ export class SocketNode {
   readonly limits: Limits
   readonly access: Access
   readonly fanOut: FanOut
-  readonly counts: Counts = noCounts()
+  readonly counts: Counts
+  /** For what clients cause. */
+  readonly sparse: SparseLog
   readonly connections = new Set<NodeConnection>()
   /** Which connection a session is attached to. */
   readonly sessions = new Map<string, NodeConnection>()
@@ -34,11 +37,13 @@ export class SocketNode {
   closing = false
   #whenAnswered: (() => void)[] = []
 
-  constructor(engine: Engine, limits: Limits, access: Access, fanOut: FanOut) {
+  constructor(engine: Engine, limits: Limits, access: Access, fanOut: FanOut, counts: Counts = noCounts()) {
     this.engine = engine
     this.limits = limits
     this.access = access
     this.fanOut = fanOut
+    this.counts = counts
+    this.sparse = new SparseLog((details, message) => engine.logger.warn(details, message))
   }
 
   /** Resolves when no commit of any connection waits for its answer. */

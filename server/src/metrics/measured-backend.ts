@@ -1,0 +1,141 @@
+import type { Head } from '@contextd/protocol'
+import type * as Stored from '../backends/backend.ts'
+import type { Publishing } from '../backends/publishing.ts'
+import type { Logger } from '../logger.ts'
+import { StoreWatch } from '../store-watch.ts'
+import { StoreMeasures } from './store-measures.ts'
+import type { StoreCall } from './store-measures.ts'
+
+/** A backend whose calls are watched: the log is told when it goes away and comes back, and, from when somebody asks, calls are measured. */
+export class MeasuredBackend implements Stored.ContextBackend {
+  readonly name: string
+  declare readonly materialized?: Stored.MaterializedKeys
+  readonly #backend: Stored.ContextBackend
+  readonly #logger: Logger
+  readonly #answered: () => void
+  readonly #failed: (error: unknown) => void
+  #measures: StoreMeasures | null = null
+
+  constructor(backend: Stored.ContextBackend, logger: Logger) {
+    this.#backend = backend
+    this.#logger = logger
+    this.name = backend.name
+    const watch = new StoreWatch(logger, backend.name)
+    this.#answered = () => watch.answered()
+    this.#failed = (error) => watch.failed(error)
+    if (backend.materialized !== undefined) this.materialized = backend.materialized
+  }
+
+  get publishing(): Publishing {
+    return this.#backend.publishing
+  }
+
+  /** Measures from now on; all who ask get the same. */
+  measure(): StoreMeasures {
+    this.#measures ??= new StoreMeasures()
+    return this.#measures
+  }
+
+  async open(user?: Stored.StoreUser): Promise<void> {
+    // Whoever opens it is told why it cannot be; that is no loss of it.
+    await this.#backend.open(user)
+    this.#logger.info({ store: this.name }, 'the store is open')
+  }
+
+  commit(batch: Stored.CommitBatch): Promise<Stored.CommitResult> {
+    return this.#seen(
+      'commit',
+      () => this.#backend.commit(batch),
+      (measures, result) => measures.committed(batch, result),
+    )
+  }
+
+  sync(query: Stored.SyncQuery): Promise<Stored.SyncResult> {
+    return this.#seen(
+      'sync',
+      () => this.#backend.sync(query),
+      (measures, result) => measures.synced(result),
+    )
+  }
+
+  load(contextId: string): Promise<Stored.StoredContext | null> {
+    return this.#seen('load', () => this.#backend.load(contextId))
+  }
+
+  log(contextId: string, after: number): Promise<readonly Stored.LogEntry[]> {
+    return this.#seen('log', () => this.#backend.log(contextId, after))
+  }
+
+  heads(contextIds: readonly string[]): Promise<readonly Head[]> {
+    return this.#seen('heads', () => this.#backend.heads(contextIds))
+  }
+
+  list(query: Stored.ListQuery): Promise<readonly Stored.ListedContext[]> {
+    return this.#seen('list', () => this.#backend.list(query))
+  }
+
+  lock(request: Stored.LockRequest): Promise<Stored.LockResult> {
+    return this.#seen('lock', () => this.#backend.lock(request))
+  }
+
+  unlock(contextId: string, key: string, hold: string, now: number): Promise<boolean> {
+    return this.#seen('unlock', () => this.#backend.unlock(contextId, key, hold, now))
+  }
+
+  locks(contextId: string, now: number): Promise<readonly Stored.HeldLock[]> {
+    return this.#seen('locks', () => this.#backend.locks(contextId, now))
+  }
+
+  dump(contextId: string): Promise<Stored.ContextDump | null> {
+    return this.#seen('dump', () => this.#backend.dump(contextId))
+  }
+
+  restore(batch: Stored.RestoreBatch): Promise<Stored.RestoreResult> {
+    return this.#seen('restore', () => this.#backend.restore(batch))
+  }
+
+  touch(contextIds: readonly string[], now: number): Promise<void> {
+    return this.#seen('touch', () => this.#backend.touch(contextIds, now))
+  }
+
+  stale(before: number, limit: number): Promise<readonly Stored.StaleContext[]> {
+    return this.#seen('stale', () => this.#backend.stale(before, limit))
+  }
+
+  prunable(query: Stored.PrunableQuery): Promise<readonly string[]> {
+    return this.#seen('prunable', () => this.#backend.prunable(query))
+  }
+
+  prune(batch: Stored.PruneBatch): Promise<number | null> {
+    return this.#seen('prune', () => this.#backend.prune(batch))
+  }
+
+  close(): Promise<void> {
+    return this.#backend.close()
+  }
+
+  /** Asks the store, and sees what comes of it; who asked gets that as it is. */
+  #seen<T>(call: StoreCall, ask: () => Promise<T>, came?: (measures: StoreMeasures, result: T) => void): Promise<T> {
+    const measures = this.#measures
+    if (measures === null) {
+      const asked = ask()
+      asked.then(this.#answered, this.#failed)
+      return asked
+    }
+    const began = performance.now()
+    const asked = ask()
+    asked.then(
+      (result) => {
+        measures.took(call, performance.now() - began)
+        came?.(measures, result)
+        this.#answered()
+      },
+      (error: unknown) => {
+        measures.took(call, performance.now() - began)
+        measures.failed(call, error)
+        this.#failed(error)
+      },
+    )
+    return asked
+  }
+}
