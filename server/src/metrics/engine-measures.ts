@@ -1,7 +1,3 @@
-import type { Beacon } from '../beacon.ts'
-import type { Cleanup } from '../cleanup/cleanup.ts'
-import type { NodeLocks } from '../contexts-lock.ts'
-import type { Leader } from '../leader.ts'
 import { Histogram, Tally } from './histogram.ts'
 import type { MeasuredBackend } from './measured-backend.ts'
 
@@ -11,10 +7,12 @@ const fetchBounds = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 /** What can be seen of an engine. */
 export interface EngineParts {
   readonly store: MeasuredBackend
-  readonly beacon: Pick<Beacon, 'size' | 'stretch'>
-  readonly leader: Pick<Leader, 'isLeader' | 'terms'>
-  readonly locks: Pick<NodeLocks, 'held' | 'counts'>
-  readonly cleanup: Pick<Cleanup, 'counts'>
+  readonly beacon: { readonly size: number; readonly stretch: number }
+  readonly leader: { readonly isLeader: boolean; readonly terms: number }
+  readonly locks: { readonly held: number; readonly counts: { readonly taken: number; readonly locked: number } }
+  readonly cleanup: {
+    readonly counts: { readonly runs: number; readonly failures: number; readonly contexts: number; readonly deltas: number }
+  }
   /** The contexts in memory. */
   readonly live: { readonly size: number }
 }

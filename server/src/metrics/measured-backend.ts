@@ -125,17 +125,23 @@ export class MeasuredBackend implements Stored.ContextBackend {
     const began = performance.now()
     const asked = ask()
     asked.then(
-      (result) => {
-        measures.took(call, performance.now() - began)
-        came?.(measures, result)
-        this.#answered()
-      },
+      (result) => this.#came(measures, call, began, () => came?.(measures, result)),
       (error: unknown) => {
-        measures.took(call, performance.now() - began)
         measures.failed(call, error)
         this.#failed(error)
+        measures.took(call, performance.now() - began)
       },
     )
     return asked
+  }
+
+  #came(measures: StoreMeasures, call: StoreCall, began: number, count: () => void): void {
+    measures.took(call, performance.now() - began)
+    this.#answered()
+    try {
+      count()
+    } catch {
+      // A store that breaks its contract is found out by who asked.
+    }
   }
 }
