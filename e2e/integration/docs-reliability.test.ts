@@ -1,6 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { redisAclRules } from 'contextd/backends/redis'
 import { expect, test } from 'vitest'
+import { missingTests, namedTests } from '../support/named-tests.ts'
+import type { NamedTest } from '../support/named-tests.ts'
 
 const docs = new URL('../../docs/', import.meta.url)
 const read = (name: string): string => readFileSync(new URL(name, docs), 'utf8')
@@ -9,28 +11,15 @@ const read = (name: string): string => readFileSync(new URL(name, docs), 'utf8')
 const faults = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 18, 19, 20, 33, 43].map((number) => `F${number}`)
 
 /** The tests that the table names, by fault. */
-function named(): Map<string, { file: string; title: string }[]> {
-  const rows = [...read('reliability.md').matchAll(/^\| (F\d+) \|.*\| ([^|]*) \|$/gm)]
-  return new Map(
-    rows.map(([, fault, cell]) => [
-      fault!,
-      [...cell!.matchAll(/\[[^\]]+\]\(\.\.\/([^)]+)\): (.*?)(?=<br>|$)/g)].map(([, file, title]) => ({ file: file!, title: title! })),
-    ]),
-  )
-}
+const named = (): Map<string, NamedTest[]> =>
+  new Map([...read('reliability.md').matchAll(/^\| (F\d+) \|.*$/gm)].map(([row, fault]) => [fault!, namedTests(row)]))
 
 test('every fault of the table has a test that bears its number, and is there', () => {
   const tests = named()
   expect(faults.filter((fault) => !tests.get(fault)?.length)).toEqual([])
-  const missing: string[] = []
-  for (const [fault, list] of tests) {
-    for (const { file, title } of list) {
-      const at = new URL(`../${file}`, docs)
-      const bears = title.split(':')[0]!.split(', ').includes(fault)
-      if (!bears || !existsSync(at) || !readFileSync(at, 'utf8').includes(`'${title}'`)) missing.push(`${fault}: ${file}: ${title}`)
-    }
-  }
-  expect(missing).toEqual([])
+  const other = [...tests].filter(([fault, list]) => !list.every(({ title }) => title.split(':')[0]!.split(', ').includes(fault)))
+  expect(other).toEqual([])
+  expect(missingTests([...tests.values()].flat())).toEqual([])
 })
 
 test('the guide of the backends has the ACL rules as they are', () => {
