@@ -37,6 +37,7 @@ import {
 } from './sqlite/check-values.ts'
 import { openFile } from './sqlite/file.ts'
 import { GroupCommit } from './sqlite/group-commit.ts'
+import { OpenFiles } from './sqlite/open-files.ts'
 import { SqliteStore } from './sqlite/sqlite-store.ts'
 
 /** When a process first looks for absent contexts that it may forget, and how often from then on, ms. */
@@ -228,7 +229,7 @@ export class SqliteBackend implements ContextBackend {
     this.#opened = {
       database,
       store: new SqliteStore(database),
-      transactions: new GroupCommit(database, patienceMs),
+      transactions: new GroupCommit(database, new OpenFiles(this.#file), patienceMs),
     }
     this.#poll.begin(database)
   }

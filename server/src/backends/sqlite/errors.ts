@@ -3,21 +3,34 @@ import { ContextdError } from '@contextd/protocol'
 /** SQLite's result codes that are told apart; the rest of a number says more, and is cut off. */
 export const sqliteCode = { busy: 5, readOnly: 8, ioError: 10, corrupt: 11, full: 13, cannotOpen: 14, notDatabase: 26 } as const
 
-const fileCodes: ReadonlySet<number> = new Set(Object.values(sqliteCode).filter((code) => code !== sqliteCode.busy))
+/** What no part of the work would come through. A disk may have room for less, and a damaged page is one context's. */
+const codesOfAll: ReadonlySet<number> = new Set([
+  sqliteCode.busy,
+  sqliteCode.readOnly,
+  sqliteCode.ioError,
+  sqliteCode.cannotOpen,
+  sqliteCode.notDatabase,
+])
+/** SQLITE_IOERR_WRITE, as of a quota that is used up. */
+const writeRefused = 778
 
-/** SQLite's number of an error; 0: it is not SQLite's. */
-export function codeOf(error: unknown): number {
+/** SQLite's whole number of an error; 0: it is not SQLite's. */
+function numberOf(error: unknown): number {
   const number = error instanceof Error && 'errcode' in error ? error.errcode : 0
-  return typeof number === 'number' ? number & 0xff : 0
+  return typeof number === 'number' ? number : 0
 }
+
+/** What kind of error it is: {@link sqliteCode}. */
+const codeOf = (error: unknown): number => numberOf(error) & 0xff
 
 /** Whether another connection holds the file just now. */
 export const isBusy = (error: unknown): boolean => codeOf(error) === sqliteCode.busy
 
-/** Whether the file as a whole is in trouble, so that trying parts of the work again is of no use. */
-export function concernsFile(error: unknown): boolean {
-  return fileCodes.has(codeOf(error))
-}
+/** Whether trying parts of the work again is of no use. */
+export const concernsAll = (error: unknown): boolean => codesOfAll.has(codeOf(error))
+
+/** Whether an error at the end of a transaction says that it is not on the disk as a whole: what makes it valid is written last. */
+export const isUnwritten = (error: unknown): boolean => codeOf(error) === sqliteCode.full || numberOf(error) === writeRefused
 
 const runtimeMessages: ReadonlyMap<number, string> = new Map([
   [sqliteCode.busy, 'The store is locked by another process. Nothing was written; try again.'],

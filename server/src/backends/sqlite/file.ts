@@ -129,7 +129,7 @@ function checkMarker(database: DatabaseSyncInstance, file: string): boolean {
   if (typeof marker?.schema === 'number' && marker.schema > schemaVersion) {
     throw refused(file, `was written by a newer contextd (schema ${marker.schema}, this one knows ${schemaVersion}). Update contextd.`)
   }
-  throw refused(file, 'belongs to another program. Use another file.')
+  throw refused(file, 'is damaged, or belongs to another program. Restore it from a copy, or use another file.')
 }
 
 function checkLibrary(database: DatabaseSyncInstance): void {

@@ -1,7 +1,8 @@
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import { ContextdError } from '@contextd/protocol'
 import type { DatabaseSyncInstance } from '@photostructure/sqlite'
-import { codeOf, concernsFile, isBusy, sqliteCode, unavailable, unknownOutcome } from './errors.ts'
+import { concernsAll, isBusy, isUnwritten, unavailable, unknownOutcome } from './errors.ts'
+import type { OpenFiles } from './open-files.ts'
 
 /** A call that waits for the next transaction. */
 interface Call {
@@ -16,13 +17,15 @@ interface Call {
  */
 export class GroupCommit {
   readonly #database: DatabaseSyncInstance
+  readonly #files: OpenFiles
   readonly #patienceMs: number
   #calls: Call[] = []
   #flushing: Promise<void> | null = null
 
   /** `patienceMs`: how long a call waits for another process that holds the file. */
-  constructor(database: DatabaseSyncInstance, patienceMs: number) {
+  constructor(database: DatabaseSyncInstance, files: OpenFiles, patienceMs: number) {
     this.#database = database
+    this.#files = files
     this.#patienceMs = patienceMs
   }
 
@@ -46,9 +49,10 @@ export class GroupCommit {
     const deadline = performance.now() + this.#patienceMs
     for (;;) {
       try {
+        this.#files.checkForRead()
         return this.#transaction('BEGIN', run)
       } catch (error) {
-        if (!isBusy(error) || performance.now() >= deadline) throw unavailable(error)
+        if (!isBusy(error) || performance.now() >= deadline) throw error instanceof ContextdError ? error : unavailable(error)
       }
       await delay(pause())
     }
@@ -72,7 +76,7 @@ export class GroupCommit {
   async #settle(calls: readonly Call[], deadline: number): Promise<void> {
     for (;;) {
       try {
-        for (const tell of this.#transaction('BEGIN IMMEDIATE', () => calls.map(({ run }) => run()))) tell()
+        for (const tell of this.#writing(() => calls.map(({ run }) => run()))) tell()
         return
       } catch (error) {
         if (!isBusy(error) || performance.now() >= deadline) return await this.#failed(calls, error, deadline)
@@ -81,13 +85,25 @@ export class GroupCommit {
     }
   }
 
-  /** Nothing of `calls` is stored, or nobody knows. What fails for itself does not take others with it. */
+  /** Nothing of `calls` is stored, or nobody knows. What fails for itself does not take others with it: what is too large for the disk, say. */
   async #failed(calls: readonly Call[], error: unknown, deadline: number): Promise<void> {
-    if (calls.length > 1 && !(error instanceof ContextdError) && !isBusy(error) && !concernsFile(error)) {
+    if (calls.length > 1 && !(error instanceof ContextdError) && !concernsAll(error)) {
       for (const call of calls) await this.#settle([call], deadline)
       return
     }
     for (const call of calls) call.reject(error instanceof ContextdError ? error : unavailable(error))
+  }
+
+  /** A file that is another by now may have been that before what was written to it. */
+  #writing<T>(run: () => T): T {
+    this.#files.check()
+    const result = this.#transaction('BEGIN IMMEDIATE', run)
+    try {
+      this.#files.check()
+    } catch (error) {
+      throw unknownOutcome(error)
+    }
+    return result
   }
 
   #transaction<T>(begin: 'BEGIN' | 'BEGIN IMMEDIATE', run: () => T): T {
@@ -105,7 +121,7 @@ export class GroupCommit {
       this.#database.exec('COMMIT')
     } catch (error) {
       this.#rollBack()
-      if (begin === 'BEGIN' || isBusy(error) || codeOf(error) === sqliteCode.full) throw error
+      if (begin === 'BEGIN' || isBusy(error) || isUnwritten(error)) throw error
       throw unknownOutcome(error)
     }
     return result
