@@ -34,6 +34,8 @@ export class Leader {
   #told = false
   #terms = 0
   #needed = 0
+  /** How long the lease of who leads still lasts, as it was told, ms. */
+  #takenForMs = Number.POSITIVE_INFINITY
   #timer: NodeJS.Timeout | null = null
   #asking: Promise<void> | null = null
   #warned = false
@@ -104,7 +106,8 @@ export class Leader {
     const { leaseMs } = this.#options
     const third = Math.ceil(leaseMs / 3)
     if (this.#hold !== null) return Math.min(third, Math.ceil(this.#hold.remainingMs))
-    return Math.min(longestRetryMs, third) * (0.5 + Math.random() / 2)
+    const retryMs = Math.min(longestRetryMs, third) * (0.5 + Math.random() / 2)
+    return Math.min(retryMs, this.#takenForMs + 1)
   }
 
   async #ask(): Promise<void> {
@@ -112,10 +115,12 @@ export class Leader {
     // A lease that is over is not extended: the next term has a token of its own.
     if (!this.isLeader) this.#lose()
     const hold = this.#hold ?? new Hold({ backend, clock, contextId: clusterId, key: leaderKey, holder: serverAuthor })
+    this.#takenForMs = Number.POSITIVE_INFINITY
     try {
       await open()
       const result = await hold.ask(leaseMs, this.#hold !== null)
       this.#warned = false
+      if (result.type === 'locked' && result.by !== null) this.#takenForMs = result.by.remainingMs
       if (result.type === 'locked') this.#lose()
       else if (this.#stands) this.#win(hold)
       else await hold.end()

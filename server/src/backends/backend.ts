@@ -288,7 +288,7 @@ export interface StoreUser {
 export interface MaterializedKey {
   readonly key: string
   readonly type: 'list' | 'hash' | 'set' | 'string'
-  /** What it holds, in order: of a hash field and value in turn; of a string one. None: the key is not there. */
+  /** What it holds, in order: of a hash field and value in turn; of a string its parts. None: the key is not there. */
   readonly values: Iterable<string>
 }
 /** Keys of the store beside contexts, for other programs. */
@@ -299,9 +299,18 @@ export interface MaterializedKeys {
   refusalTogether(keys: readonly string[]): string | null
   /**
    * Puts all keys in place in one step, and none if the lock is not held with its token.
+   * @returns a mark of what was put in place
    * @throws {ContextdError} `locked` · `invalid_operation` – a key holds another type than it should · `backend_unavailable`
    */
-  swap(keys: readonly MaterializedKey[], fence: { readonly contextId: string; readonly key: string; readonly token: number }): Promise<void>
+  swap(
+    keys: readonly MaterializedKey[],
+    fence: { readonly contextId: string; readonly key: string; readonly token: number },
+  ): Promise<string>
+  /**
+   * Whether keys that were put in place together are all there still: not deleted, nor dropped by the store, and not those of an earlier swap.
+   * @throws {ContextdError} `backend_unavailable`
+   */
+  stand(keys: readonly string[], mark: string): Promise<boolean>
 }
 
 /** A backend, as an application passes it on. */

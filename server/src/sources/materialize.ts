@@ -1,31 +1,41 @@
 import { ContextdError } from '@contextd/protocol'
-import type { JsonObject, JsonValue } from '@contextd/protocol'
+import type { JsonValue } from '@contextd/protocol'
 import type { MaterializedKey } from '../backends/backend.ts'
+import { Breath } from './breath.ts'
+import type { Fetched } from './fetched.ts'
 import type { Materialize } from './source-types.ts'
-
-/** What a source fetched: a list is the items of a state. */
-export interface Fetched {
-  readonly state: JsonObject
-  /** Null: it was an object. */
-  readonly items: readonly JsonValue[] | null
-}
 
 /**
  * What each key shall hold.
  * @throws {ContextdError} `invalid_state` – an item has no text or number at `idProp`, or two have the same
  */
-export function materializedKeys(targets: readonly Materialize[], fetched: Fetched): MaterializedKey[] {
-  return targets.map((target) => {
-    const { key, type } = target
-    if (type === 'string') return { key, type, values: [JSON.stringify(fetched.items ?? fetched.state)] }
-    const rows = fetched.items ?? Object.values(fetched.state)
-    if (type !== 'hash') return { key, type, values: texts(rows) }
-    return { key, type, values: fieldsAndTexts(rows, fieldsOf(rows, target)) }
-  })
+export async function materializedKeys(targets: readonly Materialize[], fetched: Fetched): Promise<MaterializedKey[]> {
+  const keys: MaterializedKey[] = []
+  for (const target of targets) keys.push({ key: target.key, type: target.type, values: await valuesOf(target, fetched) })
+  return keys
+}
+
+async function valuesOf(target: Materialize, { state, items }: Fetched): Promise<Iterable<string>> {
+  if (target.type === 'string') return items === null ? partsOfObject(state) : partsOfList(items)
+  const rows = items ?? Object.values(state)
+  return target.type === 'hash' ? fieldsAndTexts(rows, await fieldsOf(rows, target)) : texts(rows)
 }
 
 function* texts(rows: readonly JsonValue[]): Generator<string> {
   for (const row of rows) yield JSON.stringify(row)
+}
+
+function* partsOfList(rows: readonly JsonValue[]): Generator<string> {
+  yield '['
+  for (const [index, row] of rows.entries()) yield `${index === 0 ? '' : ','}${JSON.stringify(row)}`
+  yield ']'
+}
+
+function* partsOfObject(state: { readonly [key: string]: JsonValue }): Generator<string> {
+  yield '{'
+  for (const [index, key] of Object.keys(state).entries())
+    yield `${index === 0 ? '' : ','}${JSON.stringify(key)}:${JSON.stringify(state[key])}`
+  yield '}'
 }
 
 function* fieldsAndTexts(rows: readonly JsonValue[], fields: readonly string[]): Generator<string> {
@@ -35,9 +45,12 @@ function* fieldsAndTexts(rows: readonly JsonValue[], fields: readonly string[]):
   }
 }
 
-function fieldsOf(rows: readonly JsonValue[], { key, idProp }: Materialize & { readonly type: 'hash' }): string[] {
+async function fieldsOf(rows: readonly JsonValue[], { key, idProp }: Materialize & { readonly type: 'hash' }): Promise<string[]> {
+  const breath = new Breath()
   const seen = new Map<string, number>()
-  return rows.map((row, index) => {
+  const fields: string[] = []
+  for (const [index, row] of rows.entries()) {
+    if (breath.isDue()) await breath.take()
     const id = typeof row === 'object' && row !== null && !Array.isArray(row) && Object.hasOwn(row, idProp) ? row[idProp] : undefined
     if ((typeof id !== 'string' || id === '') && typeof id !== 'number')
       throw unusable(`Item ${index} has no ${idProp} that could be its field of ${key}: a text or a number is needed.`)
@@ -45,8 +58,9 @@ function fieldsOf(rows: readonly JsonValue[], { key, idProp }: Materialize & { r
     const other = seen.get(field)
     if (other !== undefined) throw unusable(`Items ${other} and ${index} have the same ${idProp}, ${JSON.stringify(field)}, in ${key}.`)
     seen.set(field, index)
-    return field
-  })
+    fields.push(field)
+  }
+  return fields
 }
 
 const unusable = (message: string): ContextdError => new ContextdError('invalid_state', message)

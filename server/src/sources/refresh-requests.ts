@@ -1,4 +1,4 @@
-import { ContextdError } from '@contextd/protocol'
+import { ContextdError, randomToken } from '@contextd/protocol'
 import type { JsonObject, Operation } from '@contextd/protocol'
 import { internalPrefix } from '../backends/backend.ts'
 import type { Answer } from '../commit-queue.ts'
@@ -6,17 +6,27 @@ import type { EngineNode } from '../engine-node.ts'
 import type { Followed } from '../feeds.ts'
 import { serverAuthor } from '../known-context.ts'
 
-/** What is kept of a source's requests; numbers only grow. */
+/** What is kept of a source's requests. */
 interface Requests {
-  /** How many were made. */
-  readonly asked: number
-  /** Up to which one they were carried out. */
-  readonly done: number
-  /** Why the last one failed; '': it did not. */
-  readonly failure: string
+  /** Those that were not carried out yet, by id. */
+  readonly asked: { readonly [id: string]: 1 }
+  /** What those that were carried out last came to: '', or why they failed. */
+  readonly answers: { readonly [id: string]: string }
 }
 
-const none: Requests = { asked: 0, done: 0, failure: '' }
+const none: Requests = { asked: {}, answers: {} }
+const idLength = 12
+/** Longest text of a failure that is passed on, UTF-16 units. */
+const longestFailure = 1_000
+
+/** A request of this node that waits for its answer. */
+interface Waiting {
+  readonly id: string
+  /** It was seen among those that are stored. */
+  stored: boolean
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
 
 /**
  * Requests of any node to fetch a source, which its leader carries out: kept in a context of the engine's own, so that they reach the leader as
@@ -26,9 +36,9 @@ export class RefreshRequests {
   readonly #node: EngineNode
   readonly #requestsId: string
   readonly #contextId: string
-  readonly #changed = new Set<() => void>()
   readonly #followed: Followed
-  #at: Requests = none
+  #waiting: Waiting | null = null
+  #asking: Promise<void> | null = null
 
   /** @param asked called when there are requests that were not carried out yet */
   constructor(node: EngineNode, contextId: string, asked: () => void) {
@@ -36,84 +46,114 @@ export class RefreshRequests {
     this.#contextId = contextId
     this.#requestsId = `${internalPrefix}source:${contextId}`
     this.#followed = node.follow(this.#requestsId, {
-      step: (_, { state }) => {
-        this.#take(state)
-        for (const each of this.#changed) each()
-        if (this.#at.asked > this.#at.done) asked()
+      step: () => {
+        this.#look()
+        if (this.open.length > 0) asked()
       },
-      gone: () => {},
+      gone: () => this.#look(),
     })
   }
 
-  /** Whether there are requests that were not carried out yet. */
-  get open(): boolean {
-    return this.#at.asked > this.#at.done
-  }
-
-  /** Up to which request was asked. */
-  get asked(): number {
-    return this.#at.asked
+  /** Requests that were not carried out yet. */
+  get open(): readonly string[] {
+    return Object.keys(this.#requests.asked)
   }
 
   /** Waits until the store has said what there is. */
   async read(): Promise<void> {
     await this.#followed.reach(null)
-    this.#take(this.#followed.at?.state ?? null)
   }
 
   /**
-   * Asks the leader to fetch, and waits until it has.
-   * @throws {ContextdError} `backend_unavailable` · `timeout` – nobody carried it out in time · `internal` – the fetch failed, with its message
+   * Asks the leader to fetch, and waits until it has; who asks meanwhile on this node waits for the same.
+   * @throws {ContextdError} `backend_unavailable` · `timeout` – nobody carried it out in time · `internal` – the fetch failed, with its message · `closed`
    */
-  async ask(patienceMs: number): Promise<void> {
-    const { asked: mine } = await this.#commit([{ type: 'increment', path: ['asked'], by: 1 }])
-    let timer: NodeJS.Timeout | undefined
-    let resolve: () => void
-    const look = (): void => {
-      if (this.#at.done >= mine) resolve()
-    }
-    try {
-      await new Promise<void>((done, reject) => {
-        resolve = done
-        timer = setTimeout(() => {
-          reject(
-            new ContextdError('timeout', `The leader has not fetched this source within ${patienceMs} ms. It still may.`, {
-              contextId: this.#contextId,
-            }),
-          )
-        }, patienceMs)
-        this.#changed.add(look)
-        look()
-      })
-    } finally {
-      clearTimeout(timer)
-      this.#changed.delete(look)
-    }
-    if (this.#at.failure !== '') throw new ContextdError('internal', this.#at.failure, { contextId: this.#contextId })
+  ask(patienceMs: number): Promise<void> {
+    this.#asking ??= this.#ask(patienceMs).finally(() => {
+      this.#asking = null
+    })
+    return this.#asking
   }
 
-  /** Tells those who asked, up to a request, what it came to. */
-  async answer(upTo: number, failure: string): Promise<void> {
-    await this.#commit([
-      { type: 'set', path: ['done'], value: upTo },
-      { type: 'set', path: ['failure'], value: failure.slice(0, 1_000) },
+  /** Tells those who asked what it came to; '': it was done. */
+  async answer(ids: readonly string[], failure: string): Promise<void> {
+    const outcome = failure.slice(0, longestFailure)
+    await this.#commit(({ asked }) => [
+      ...ids.filter((id) => Object.hasOwn(asked, id)).map((id): Operation => ({ type: 'remove', path: ['asked', id] })),
+      { type: 'set', path: ['answers'], value: Object.fromEntries(ids.map((id) => [id, outcome])) },
     ])
   }
 
   end(): void {
     this.#followed.end()
+    this.#waiting?.reject(new ContextdError('closed', 'The source was removed.', { contextId: this.#contextId }))
   }
 
-  async #commit(operations: readonly Operation[]): Promise<Requests> {
+  async #ask(patienceMs: number): Promise<void> {
+    const id = randomToken(idLength)
+    let timer: NodeJS.Timeout | undefined
+    const answered = new Promise<void>((resolve, reject) => {
+      this.#waiting = { id, stored: false, resolve, reject }
+      timer = setTimeout(() => reject(this.#late(patienceMs)), patienceMs)
+    })
+    // Before it is waited for, the request must be stored.
+    answered.catch(() => {})
+    try {
+      await this.#request(id)
+      await answered
+    } finally {
+      clearTimeout(timer)
+      this.#waiting = null
+    }
+  }
+
+  /** Whether the request of this node was answered. */
+  #look(): void {
+    const waiting = this.#waiting
+    if (waiting === null) return
+    const { id, resolve, reject } = waiting
+    const { asked, answers } = this.#requests
+    if (Object.hasOwn(answers, id)) {
+      const failure = answers[id]!
+      if (failure === '') resolve()
+      else reject(new ContextdError('internal', failure, { contextId: this.#contextId }))
+    } else if (!Object.hasOwn(asked, id) && waiting.stored) {
+      // The store has lost it.
+      waiting.stored = false
+      this.#request(id).catch(reject)
+    }
+  }
+
+  async #request(id: string): Promise<void> {
+    await this.#commit(() => [{ type: 'set', path: ['asked', id], value: 1 }])
+    if (this.#waiting?.id !== id) return
+    this.#waiting.stored = true
+    this.#look()
+  }
+
+  #late(patienceMs: number): ContextdError {
+    return new ContextdError(
+      'timeout',
+      `No leader has fetched this source within ${patienceMs} ms; one still may. Is it added on every node?`,
+      { contextId: this.#contextId },
+    )
+  }
+
+  get #requests(): Requests {
+    return requestsOf(this.#followed.at?.state ?? null)
+  }
+
+  /** Commits, and waits until it is seen here. */
+  async #commit(operations: (now: Requests) => readonly Operation[]): Promise<void> {
     const answer = await new Promise<Answer>((resolve) =>
       this.#node.submit(this.#requestsId, {
         source: '',
         stream: null,
         author: serverAuthor,
         incarnation: null,
-        operations,
+        operations: ({ state }) => operations(requestsOf(state)),
         remove: false,
-        initial: { ...none },
+        initial: { asked: {}, answers: {} },
         size: 0,
         user: null,
         reply: resolve,
@@ -121,20 +161,9 @@ export class RefreshRequests {
     )
     if (answer.type === 'held') throw answer.error
     if (answer.type !== 'verdict' || !answer.decided) throw new ContextdError('timeout', 'It is not known whether the leader was asked.')
-    if (answer.decided.error !== undefined) throw answer.decided.error
-    const { state } = answer.decided.after
-    this.#take(state)
-    return requestsOf(state)
-  }
-
-  /** What is told later may be older. */
-  #take(state: JsonObject | null): void {
-    const { asked, done, failure } = requestsOf(state)
-    this.#at = {
-      asked: Math.max(asked, this.#at.asked),
-      done: Math.max(done, this.#at.done),
-      failure: done >= this.#at.done ? failure : this.#at.failure,
-    }
+    const { error, after } = answer.decided
+    if (error !== undefined) throw error
+    await this.#followed.reach(after.head)
   }
 }
 

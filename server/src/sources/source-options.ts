@@ -1,19 +1,22 @@
 import type { MaterializedKeys } from '../backends/backend.ts'
-import type { Materialize } from './source-types.ts'
+import type { FetchRun, Materialize } from './source-types.ts'
 
 /** Options, checked. */
 export interface SourceSettings {
   readonly contextId: string
-  readonly fetch: (params: unknown) => unknown
+  readonly fetch: (params: unknown, run: FetchRun) => unknown
   readonly params: unknown
   readonly refreshIntervalMs: number
+  readonly timeoutMs: number
   readonly materialize: readonly Materialize[]
 }
 
-const names = ['contextId', 'fetch', 'refreshIntervalMs', 'params', 'materialize']
+const names = ['contextId', 'fetch', 'refreshIntervalMs', 'timeoutMs', 'params', 'materialize']
 const types = ['list', 'hash', 'set', 'string']
 /** Longest that a timer of Node counts, ms. */
 const longestTimer = 2_147_483_647
+/** Longest that a fetch may take when nothing is said, unless the interval is longer, ms. */
+const defaultTimeoutMs = 60_000
 /** Most bytes of a key. */
 const keyBytes = 1_024
 
@@ -21,11 +24,10 @@ const keyBytes = 1_024
 export function checkSource(options: unknown, materialized: MaterializedKeys | undefined): SourceSettings {
   if (typeof options !== 'object' || options === null) throw wrong('takes an object: { contextId, fetch, refreshIntervalMs, … }')
   for (const name of Object.keys(options)) if (!names.includes(name)) throw wrong(`has no option ${name}; it has ${names.join(', ')}`)
-  const { contextId, fetch, refreshIntervalMs, params, materialize = [] } = options as { readonly [name: string]: unknown }
+  const { contextId, fetch, params, materialize = [], ...times } = options as { readonly [name: string]: unknown }
   if (typeof fetch !== 'function') throw wrong('needs fetch, a function (params) => data')
-  if (!Number.isSafeInteger(refreshIntervalMs) || (refreshIntervalMs as number) < 1 || (refreshIntervalMs as number) > longestTimer) {
-    throw wrong(`needs refreshIntervalMs, a whole number of milliseconds from 1 to ${longestTimer}`)
-  }
+  const refreshIntervalMs = checkTime('refreshIntervalMs', times['refreshIntervalMs'])
+  const timeoutMs = checkTime('timeoutMs', times['timeoutMs'] ?? Math.max(defaultTimeoutMs, refreshIntervalMs))
   if (!Array.isArray(materialize)) throw wrong("takes materialize as a list: [{ key: 'users', type: 'hash', idProp: 'id' }]")
   const targets = materialize.map((target: unknown, index) => checkTarget(target, `materialize[${index}]`))
   if (targets.length > 0) checkTogether(targets, materialized)
@@ -33,9 +35,15 @@ export function checkSource(options: unknown, materialized: MaterializedKeys | u
     contextId: contextId as string,
     fetch: fetch as SourceSettings['fetch'],
     params,
-    refreshIntervalMs: refreshIntervalMs as number,
+    refreshIntervalMs,
+    timeoutMs,
     materialize: targets,
   }
+}
+
+function checkTime(name: string, value: unknown): number {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 1 && value <= longestTimer) return value
+  throw wrong(`needs ${name}, a whole number of milliseconds from 1 to ${longestTimer}`)
 }
 
 function checkTarget(target: unknown, at: string): Materialize {

@@ -1,12 +1,16 @@
 import { ContextdError, checkContextId } from '@contextd/protocol'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { EngineNode } from '../engine-node.ts'
 import { RefreshRequests } from './refresh-requests.ts'
 import { Source } from './source.ts'
 import { checkSource } from './source-options.ts'
+import type { SourceSettings } from './source-options.ts'
 import type { ContextSource, SourceStatus } from './source-types.ts'
 
-/** How long who asks the leader waits, beyond the time in which there is a new leader, ms. */
-const refreshPatienceMs = 70_000
+/** How long who asks the leader waits, beyond the time of a fetch and that in which there is a new leader, ms. */
+const refreshPatienceMs = 10_000
+/** Pause until those who asked are told again what the store did not take, ms. */
+const answerPauseMs = 1_000
 
 /** The sources of this node: the leader of all nodes fetches. */
 export class Sources {
@@ -17,13 +21,14 @@ export class Sources {
     this.#node = node
   }
 
-  /** @throws {TypeError} an option is malformed, or the context has a source on this node already */
+  /** @throws {TypeError} an option is malformed, or the context or a key has a source on this node already */
   add(options: unknown): ContextSource {
     if (this.#node.closing) throw new ContextdError('closed', 'The engine is closed.')
     const settings = checkSource(options, this.#node.backend.materialized)
     checkContextId(settings.contextId, this.#node.limits.idBytes)
     const { contextId } = settings
     if (this.#sources.has(contextId)) throw new TypeError(`addSource: ${contextId} has a source already; remove that one first`)
+    this.#checkKeys(settings)
     const source = new AddedSource(this.#node, settings, () => this.#sources.delete(contextId))
     this.#sources.set(contextId, source)
     return source
@@ -33,6 +38,15 @@ export class Sources {
   async close(): Promise<void> {
     await Promise.all([...this.#sources.values()].map((source) => source.remove()))
   }
+
+  #checkKeys({ materialize }: SourceSettings): void {
+    for (const { key } of materialize) {
+      for (const { settings } of this.#sources.values()) {
+        if (settings.materialize.every((other) => other.key !== key)) continue
+        throw new TypeError(`addSource: the key ${JSON.stringify(key)} belongs to the source of ${settings.contextId}; name another key`)
+      }
+    }
+  }
 }
 
 class AddedSource implements ContextSource {
@@ -40,12 +54,13 @@ class AddedSource implements ContextSource {
   readonly #requests: RefreshRequests
   readonly #listeners = new Set<(status: SourceStatus) => void>()
   readonly #ends: (() => void)[]
+  readonly #resign: () => void
   readonly #removed: () => void
   readonly #node: EngineNode
   #answering = false
   #removing: Promise<void> | null = null
 
-  constructor(node: EngineNode, settings: Source['settings'], removed: () => void) {
+  constructor(node: EngineNode, settings: SourceSettings, removed: () => void) {
     this.#node = node
     this.#removed = removed
     const { contextId } = settings
@@ -53,22 +68,34 @@ class AddedSource implements ContextSource {
     this.#requests = new RefreshRequests(node, contextId, () => void this.#answerAll())
     const { leader } = node
     this.#ends = [
-      node.subscribe(contextId, { step: (_, { head }) => this.#source.seen(head.version), gone: () => this.#source.seen(0) }),
+      // Not the state, which may be large: only its head.
+      node.watch(contextId, { frame: () => {}, head: ({ version }) => this.#source.seen(version) }),
       leader.onChange((leads) => this.#lead(leads)),
-      leader.need(),
     ]
+    this.#resign = leader.need()
     if (leader.isLeader) this.#lead(true)
   }
 
+  get settings(): SourceSettings {
+    return this.#source.settings
+  }
   get status(): SourceStatus {
     return this.#source.status
   }
 
   async refresh(): Promise<void> {
-    if (this.#removing !== null) throw new ContextdError('closed', 'The source was removed.')
-    await this.#node.open()
-    if (this.#node.leader.isLeader) await this.#source.run()
-    else await this.#requests.ask(refreshPatienceMs + this.#node.leaseMs)
+    for (;;) {
+      if (this.#removing !== null) throw new ContextdError('closed', 'The source was removed.')
+      await this.#node.open()
+      const { term } = this.#source
+      if (term === null) return this.#requests.ask(this.settings.timeoutMs + this.#node.leaseMs + refreshPatienceMs)
+      try {
+        return await term.run()
+      } catch (error) {
+        // Should another node lead now, it is asked.
+        if (!term.over) throw error
+      }
+    }
   }
 
   remove(): Promise<void> {
@@ -85,39 +112,44 @@ class AddedSource implements ContextSource {
 
   async #remove(): Promise<void> {
     this.#removed()
-    await this.#source.rest()
     for (const end of this.#ends) end()
     this.#requests.end()
+    await this.#source.rest()
+    this.#resign()
   }
 
   #lead(leads: boolean): void {
     if (!leads) return void this.#source.rest()
     this.#source.lead()
     // What was asked of the leader before.
-    this.#requests.read().then(
-      () => this.#answerAll(),
-      () => {},
-    )
+    void this.#requests.read().then(() => this.#answerAll())
   }
 
   /** Carries out what other nodes asked for; one fetch answers all who asked before it. */
   async #answerAll(): Promise<void> {
-    const { contextId } = this.#source.settings
-    if (this.#answering || !this.status.leader) return
+    if (this.#answering) return
     this.#answering = true
     try {
-      while (this.status.leader && this.#requests.open) {
-        const upTo = this.#requests.asked
-        const failure = await this.#source.run().then(
+      for (let { term } = this.#source; term !== null && this.#requests.open.length > 0; { term } = this.#source) {
+        const ids = this.#requests.open
+        const failure = await term.run().then(
           () => '',
           (error: unknown) => `fetch failed: ${error instanceof Error ? error.message : String(error)}`,
         )
-        await this.#requests.answer(upTo, failure)
+        // Whoever leads now does it.
+        if (!term.over) await this.#answer(ids, failure)
       }
-    } catch (error) {
-      this.#node.logger.warn({ contextId, error }, 'who asked for a source could not be answered')
     } finally {
       this.#answering = false
+    }
+  }
+
+  async #answer(ids: readonly string[], failure: string): Promise<void> {
+    try {
+      await this.#requests.answer(ids, failure)
+    } catch (error) {
+      this.#node.logger.warn({ contextId: this.settings.contextId, error }, 'who asked for a source could not be answered yet')
+      await pause(answerPauseMs, undefined, { ref: false })
     }
   }
 

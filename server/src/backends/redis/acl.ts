@@ -1,4 +1,5 @@
 import type { Names } from './keys.ts'
+import { patternBeside } from './materialize.ts'
 import { checkPrefix } from './options.ts'
 
 /** Commands on keys, each with arguments after the key that are enough to ask whether it is allowed. */
@@ -40,6 +41,9 @@ const otherCommands = ['EVAL 0 0', 'EVALSHA 0 0', 'INFO', 'PUBSUB SHARDNUMSUB', 
 /** Commands that only a Cluster needs. */
 const clusterCommands = ['ASKING', 'CLUSTER SLOTS'] as const
 
+/** Commands that only keys for other programs need. */
+const materializeCommands = ['APPEND', 'EXISTS', 'RENAME', 'SADD', 'TYPE', 'UNLINK'] as const
+
 /** What a client says of itself: it does without where it may not. */
 const politeCommands = ['client|setname'] as const
 
@@ -49,17 +53,22 @@ const politeCommands = ['client|setname'] as const
  *     await admin.call('ACL', 'SETUSER', 'contextd', 'on', '>password', ...redisAclRules('contextd').split(' '))
  *
  * @param prefix as given to `redisBackend`; default `contextd`
- * @throws {TypeError} the prefix is malformed
+ * @param keys those that sources materialize, if any
+ * @throws {TypeError} the prefix is malformed, or a key has a character that ACL rules cannot name
  */
-export function redisAclRules(prefix = 'contextd'): string {
+export function redisAclRules(prefix = 'contextd', keys: readonly string[] = []): string {
   checkPrefix(prefix)
+  const odd = keys.find((key) => /[\s*?[\]\\]/.test(key))
+  if (odd !== undefined) throw new TypeError(`The key ${JSON.stringify(odd)} cannot be named in ACL rules`)
   const commands = [
     ...Object.keys(keyCommands),
     ...Object.keys(channelCommands),
     ...[...otherCommands, ...clusterCommands].map(aclName),
+    ...(keys.length > 0 ? materializeCommands : []),
   ].map((name) => name.toLowerCase())
   const allowed = [...commands, ...politeCommands].toSorted().map((name) => `+${name}`)
-  return `resetkeys ~${prefix}:* resetchannels &${prefix}#* -@all ${allowed.join(' ')}`
+  const patterns = [`${prefix}:*`, ...keys.flatMap((key) => [key, patternBeside(key)])].map((pattern) => `~${pattern}`)
+  return `resetkeys ${patterns.join(' ')} resetchannels &${prefix}#* -@all ${allowed.join(' ')}`
 }
 
 const aclName = (command: string): string => command.replace(/ 0 0$| 0$/, '').replace(' ', '|')

@@ -195,7 +195,7 @@ test('keys for other programs are put in place together in one slot only, and no
     const result = await backend.lock(request)
     return result.type === 'held' ? result.lock.token : 0
   }
-  const put = (token: number, ...values: string[]): Promise<void> => {
+  const put = (token: number, ...values: string[]): Promise<string> => {
     const wanted = ['{fruit}:list', '{fruit}:set', 'fruit'].map((key, index) => ({
       key,
       type: (['list', 'set', 'list'] as const)[index]!,

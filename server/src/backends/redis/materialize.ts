@@ -3,63 +3,16 @@ import { ContextdError } from '@contextd/protocol'
 import type { MaterializedKey, MaterializedKeys } from '../backend.ts'
 import type { Names } from './keys.ts'
 import { decodeLocks, locksScript } from './lock-scripts.ts'
-import { lockPrelude, script } from './script.ts'
-import type { Script } from './script.ts'
+import { fillScript, standScript, swapScript } from './materialize-scripts.ts'
 import type { Servers } from './servers.ts'
 import { slotOf } from './slots.ts'
 
-/** How long the token of a swap on a Cluster is remembered: far longer than a node pauses, ms. */
-const fenceMs = 86_400_000
-
-/**
- * Puts keys in place that lie ready under other names, all of them or none.
- *
- * KEYS: 1 locks of the context; on a Cluster, where these lie elsewhere: the highest token under which these keys were put in place
- *   then for each key: the key · where its new content lies
- * ARGV: 1 key of the lock, or '' on a Cluster · 2 its token · then for each key: its type · '1': there is new content, '': the key is to be gone
- * Reply: { 'swapped' }, { 'locked' }, or { 'type', which key (from 1), what it holds }
- */
-const swapScript = (keys: number): Script =>
-  script(
-    `swap ${keys}`,
-    1 + 2 * keys,
-    `${lockPrelude}
-if ARGV[1] == '' then
-  if tonumber(redis.call('GET', KEYS[1]) or '0') > tonumber(ARGV[2]) then
-    return { 'locked' }
-  end
-else
-  local lock = readLock(KEYS[1], ARGV[1], redisTime())
-  if not lock or lock.token ~= ARGV[2] then
-    return { 'locked' }
-  end
-end
-for index = 1, (#KEYS - 1) / 2 do
-  local held = redis.call('TYPE', KEYS[2 * index])['ok']
-  if held ~= 'none' and held ~= ARGV[2 * index + 1] then
-    return { 'type', tostring(index), held }
-  end
-end
-if ARGV[1] == '' then
-  redis.call('SET', KEYS[1], ARGV[2], 'PX', '${fenceMs}')
-end
-for index = 1, (#KEYS - 1) / 2 do
-  if ARGV[2 * index + 2] == '1' then
-    redis.call('PERSIST', KEYS[2 * index + 1])
-    redis.call('RENAME', KEYS[2 * index + 1], KEYS[2 * index])
-  else
-    redis.call('DEL', KEYS[2 * index])
-  end
-end
-return { 'swapped' }
-`,
-  )
-
-/** Values that one command carries, and how long content that was not put in place is kept, ms. */
+/** Values and UTF-16 units that one command carries, and how long content that was not put in place is kept, ms. */
 const valuesPerCommand = 1_000
+const unitsPerCommand = 262_144
 const readyForMs = 120_000
 
-const commands = { list: 'RPUSH', hash: 'HSET', set: 'SADD', string: 'SET' } as const
+const commands = { list: 'RPUSH', hash: 'HSET', set: 'SADD', string: 'APPEND' } as const
 
 /** New content of a key, and where it lies until it is put in place. */
 interface ReadyKey {
@@ -76,11 +29,20 @@ interface Fence {
   readonly token: number
 }
 
+/** Keys of any installation: `<prefix>:{ctx:…}:…` and `<prefix>:{contexts}:…`. */
+const keyOfContexts = /:\{(ctx:.*|contexts)\}:/
+
+/** A key whose slot is that of a part of it. */
+const tagged = /^[^{]*\{[^}]+\}/
+
 /** A name in the slot of a key. */
-function beside(key: string, name: string): string {
-  const tagged = `${key}:contextd:${name}`
-  return slotOf(tagged) === slotOf(key) ? tagged : `{${key}}:contextd:${name}`
-}
+const beside = (key: string, name: string): string => `${tagged.test(key) ? key : `{${key}}`}:contextd:${name}`
+
+/** Where it is noted what was put in place together. */
+const fenceOf = (keys: readonly string[]): string => beside(keys[0]!, 'fence')
+
+/** The pattern of all that lies beside a key, for ACL rules. */
+export const patternBeside = (key: string): string => beside(key, '*')
 
 /** Keys of Redis beside contexts, for other programs. */
 export class RedisMaterializedKeys implements MaterializedKeys {
@@ -95,26 +57,33 @@ export class RedisMaterializedKeys implements MaterializedKeys {
   }
 
   refusal(key: string): string | null {
-    return key.startsWith(`${this.#prefix}:`) ? `keys that begin with "${this.#prefix}:" are those of contexts` : null
+    if (key.startsWith(`${this.#prefix}:`)) return `keys that begin with "${this.#prefix}:" are those of contexts`
+    return keyOfContexts.test(key) ? 'it has the form of a key of contexts, here or of another prefix' : null
   }
 
   refusalTogether(keys: readonly string[]): string | null {
-    if (!this.#servers.isCluster || new Set(keys.map(slotOf)).size <= 1) return null
+    if (!this.#servers.isCluster) return null
+    const apart = keys.find((key) => slotOf(beside(key, '')) !== slotOf(key))
+    if (apart !== undefined) return `the braces of ${apart} make no hash tag`
+    if (new Set(keys.map(slotOf)).size <= 1) return null
     return 'a Cluster puts several keys in place together only in one slot: give them one hash tag, as in {prices}:list and {prices}:hash'
   }
 
-  async swap(keys: readonly MaterializedKey[], fence: Fence): Promise<void> {
+  async swap(keys: readonly MaterializedKey[], fence: Fence): Promise<string> {
     const refusal = this.refusalTogether(keys.map(({ key }) => key))
     if (refusal !== null) throw new ContextdError('invalid_operation', `The keys cannot be put in place: ${refusal}.`)
+    const mark = randomUUID()
     const ready: ReadyKey[] = []
     try {
       for (const { key, type, values } of keys) {
-        const at = beside(key, randomUUID())
-        ready.push({ key, type, at, filled: await this.#fill(at, type, values) })
+        const at = beside(key, `${mark}:${ready.length}`)
+        ready.push({ key, type, at, filled: false })
+        if (await this.#fill(at, type, values)) ready.push({ ...ready.pop()!, filled: true })
       }
-      const [result, index, held] = await this.#put(ready, fence)
-      if (result === 'swapped') return
+      const [result, index, held] = await this.#put(ready, fence, mark)
+      if (result === 'swapped') return mark
       if (result === 'locked') throw new ContextdError('locked', 'Another node has taken over.', { contextId: fence.contextId })
+      if (result === 'lost') throw new ContextdError('backend_unavailable', 'The store has dropped what was to be put in place. Try again.')
       const { key, type } = ready[Number(index) - 1]!
       throw new ContextdError('invalid_operation', `The key ${key} holds a ${held}, not a ${type}. Remove it, or name another key.`)
     } catch (error) {
@@ -123,31 +92,41 @@ export class RedisMaterializedKeys implements MaterializedKeys {
     }
   }
 
-  async #put(ready: readonly ReadyKey[], { contextId, key, token }: Fence): Promise<readonly string[]> {
+  async stand(keys: readonly string[], mark: string): Promise<boolean> {
+    return (await this.#servers.run(standScript(keys.length), [fenceOf(keys), ...keys], [mark])) === 1
+  }
+
+  async #put(ready: readonly ReadyKey[], { contextId, key, token }: Fence, mark: string): Promise<readonly string[]> {
     const locks = this.#names.locks(contextId)
-    const names = ready.flatMap((one) => [one.key, one.at])
-    const args = ready.flatMap(({ type, filled }) => [type, filled ? '1' : ''])
-    const run = async (first: string, lock: string): Promise<readonly string[]> =>
-      (await this.#servers.run(swapScript(ready.length), [first, ...names], [lock, String(token), ...args])) as readonly string[]
-    if (!this.#servers.isCluster) return await run(locks, key)
-    // The lock is on another node. Who has lost it since it was looked at is stopped by the token of who came after.
-    const held = decodeLocks(await this.#servers.run(locksScript, [locks], [])).find((lock) => lock.key === key)
-    return held?.token === token ? await run(beside(ready[0]!.key, 'token'), '') : ['locked']
+    const { isCluster } = this.#servers
+    const names = [fenceOf(ready.map((one) => one.key)), ...ready.flatMap((one) => [one.key, one.at]), ...(isCluster ? [] : [locks])]
+    if (isCluster) {
+      // The lock is on another node. Who has lost it since it was looked at is stopped by the token of who came after.
+      const held = decodeLocks(await this.#servers.run(locksScript, [locks], [])).find((lock) => lock.key === key)
+      if (held?.token !== token) return ['locked']
+    }
+    const args = [isCluster ? '' : key, String(token), mark, ...ready.flatMap(({ type, filled }) => [type, filled ? '1' : ''])]
+    return (await this.#servers.run(swapScript(ready.length, isCluster), names, args)) as readonly string[]
   }
 
   /** Writes content under a name of its own. @returns whether there is any */
   async #fill(at: string, type: MaterializedKey['type'], values: Iterable<string>): Promise<boolean> {
     let some: string[] = []
+    let units = 0
     let filled = false
     const write = async (): Promise<void> => {
-      const part = some
+      const part = type === 'string' ? [some.join('')] : some
       some = []
-      await this.#servers.send(at, (client) => client.call(commands[type], [at, ...part]))
-      // Each time: it may take longer than it is kept.
-      await this.#servers.send(at, (client) => client.pexpire(at, readyForMs))
+      units = 0
+      await this.#servers.run(fillScript, [at], [commands[type], String(readyForMs), ...part])
       filled = true
     }
-    for (const value of values) if (some.push(value) === valuesPerCommand) await write()
+    for (const value of values) {
+      units += value.length
+      const isFull = some.push(value) >= valuesPerCommand || units >= unitsPerCommand
+      // Fields of a hash go with their values.
+      if (isFull && (type !== 'hash' || some.length % 2 === 0)) await write()
+    }
     if (some.length > 0) await write()
     return filled
   }

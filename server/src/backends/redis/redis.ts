@@ -257,14 +257,8 @@ export class RedisBackend implements ContextBackend {
     return {
       refusal: (key) => keys.refusal(key),
       refusalTogether: (together) => keys.refusalTogether(together),
-      swap: async (wanted, fence) => {
-        this.#use()
-        try {
-          await keys.swap(wanted, fence)
-        } catch (error) {
-          throw toldError(error, false)
-        }
-      },
+      swap: (wanted, fence) => this.#reading(() => keys.swap(wanted, fence)),
+      stand: (names, mark) => this.#reading(() => keys.stand(names, mark)),
     }
   }
 
