@@ -18,6 +18,16 @@ const schemaOf = (validate: (value: unknown) => unknown): StandardSchema<object>
   '~standard': { version: 1, vendor: 'test', validate },
 })
 const anything = schemaOf((value) => ({ value }))
+const named = (name: string): { state: StandardSchema<object>; initial: JsonObject } => ({ state: anything, initial: { of: name } })
+
+/** Rejections that nobody took care of: they would end the process. */
+function unhandled(): unknown[] {
+  const found: unknown[] = []
+  const listener = (reason: unknown): void => void found.push(reason)
+  process.on('unhandledRejection', listener)
+  onTestFinished(() => void process.off('unhandledRejection', listener))
+  return found
+}
 
 interface Note {
   title: string
@@ -135,14 +145,6 @@ test('what a schema writes into the state that it is given is not stored', async
 })
 
 describe('a schema that is wrong', () => {
-  /** Rejections that nobody took care of: they would end the process. */
-  function unhandled(): unknown[] {
-    const found: unknown[] = []
-    const listener = (reason: unknown): void => void found.push(reason)
-    process.on('unhandledRejection', listener)
-    onTestFinished(() => void process.off('unhandledRejection', listener))
-    return found
-  }
   const thrown = new RangeError('mine')
   const cases: [string, StandardSchema<object>, unknown][] = [
     ['is asynchronous in zod', z.object({}).refine(async () => true), expect.any(TypeError)],
@@ -255,12 +257,11 @@ describe('what a definition says beside its schema', () => {
   })
 
   test('a whole id comes before patterns, an earlier pattern before a later one, and * stands for any text', async () => {
-    const of = (name: string): { state: StandardSchema<object>; initial: JsonObject } => ({ state: anything, initial: { of: name } })
     const contexts = engine({
       contexts: [
-        defineContext('*', of('all')) as ContextDefinition,
-        defineContext('a:b.c:*', of('later')),
-        defineContext('a:1', of('whole')),
+        defineContext('*', named('all')) as ContextDefinition,
+        defineContext('a:b.c:*', named('later')),
+        defineContext('a:1', named('whole')),
       ].toSorted((one, two) => two.id.length - one.id.length),
     })
     const kind = async (id: string): Promise<unknown> => (await contexts.update(id, {})).context.state['of']
