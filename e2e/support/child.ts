@@ -26,6 +26,11 @@ export class ServerProcess {
     return new ServerProcess(args, child, await firstUrl(child))
   }
 
+  /** Number of the process. */
+  get pid(): number {
+    return this.#child.pid!
+  }
+
   /** Ends the process at once, as a crash would. */
   async crash(): Promise<void> {
     await this.#end('SIGKILL')

@@ -47,7 +47,7 @@ test('what cannot be a store is refused by open() with its name and what to do, 
   await later.close()
 })
 
-test("another program's database is refused, and not touched", async () => {
+test('F33: a database of another program is refused, and not touched', async () => {
   const file = temporaryFile()
   const foreign = connect(file)
   foreign.exec('CREATE TABLE notes (text TEXT)')

@@ -42,7 +42,7 @@ test.each<[string, (file: string) => void, (file: string) => void]>([
     (file) => renameSync(`${file}-wal`, `${file}-wal.away`),
     (file) => renameSync(`${file}-wal.away`, `${file}-wal`),
   ],
-])('a file that is %s takes no commit; once it is back all goes on, and nothing is lost', async (_what, move, putBack) => {
+])('F12: a file that is %s takes no commit; once it is back all goes on, and nothing is lost', async (_what, move, putBack) => {
   const file = temporaryFile()
   const backend = await openAt(file)
   const { head: base } = await store(backend, { members: [{ stream: at(1) }] })
@@ -107,7 +107,7 @@ async function damagedFile(): Promise<string> {
   return file
 }
 
-test('a damaged page is told by the contexts on it; the others are read, and written in the same transaction', async () => {
+test('F5: a damaged page is told by the contexts on it; the others are read, and written in the same transaction', async () => {
   const backend = await openAt(await damagedFile())
   const damaged = unavailable(/file is damaged\. Nothing was written; restore it from a copy/)
   await expect(backend.load('bad')).rejects.toEqual(damaged)

@@ -23,6 +23,7 @@ export class OpenFiles {
       this.#lookedAt = performance.now()
       return
     }
+    this.#lookedAt = Number.NEGATIVE_INFINITY
     throw new ContextdError(
       'backend_unavailable',
       "The store's file was removed or replaced while it was open. Nothing was written; put it back, or start again.",
