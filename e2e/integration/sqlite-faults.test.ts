@@ -70,7 +70,7 @@ test('F12, G4: a server whose file is moved away takes no commit and is not read
   const [status, problem] = await ask(server, 'PUT', '/v1/contexts/a', { n: 2 })
   expect([status, problem['code']]).toEqual([503, 'backend_unavailable'])
   expect(problem['detail']).toMatch(/removed or replaced/)
-  const isReady = async (status: number): Promise<boolean> => (await ask(server, 'GET', '/readyz'))[0] === status
+  const isReady = async (wanted: number): Promise<boolean> => (await ask(server, 'GET', '/readyz'))[0] === wanted
   // What it last found counts for a moment.
   await vi.waitUntil(() => isReady(503), { timeout: 10_000 })
   // No other is made in its place.
