@@ -53,7 +53,9 @@ export class Confirmed {
     const mine = this.head
     if (mine === null) return false
     const known = mine.version - baseVersion
-    const sameLife = mine.incarnation === incarnation || (mine.version === 0 && baseVersion === 0)
+    // A life that was shown and is over is not created again: that delta is late. Absent from the start is the same head each time.
+    const creates = mine.version === 0 && baseVersion === 0 && incarnation !== this.life
+    const sameLife = mine.incarnation === incarnation || creates
     if (sameLife && known >= list.length) return true
     const revision = known === 0 ? baseRevision : revisionOf(token, known - 1)
     // P9: a delta is applied only on the very version that it was made on.

@@ -32,6 +32,14 @@ export const clientMutants: readonly Mutant[] = [
     ],
   },
   mutant(
+    'P9',
+    'a late delta creates a life that is over',
+    'seed-6175, a late creation of a life that is over',
+    confirmed,
+    'const creates = mine.version === 0 && baseVersion === 0 && incarnation !== this.life',
+    'const creates = mine.version === 0 && baseVersion === 0',
+  ),
+  mutant(
     'P8',
     'nobody asks for a commit that gets no answer',
     'seed-1740, rolled back to the own head',

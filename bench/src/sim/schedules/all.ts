@@ -3,7 +3,7 @@ import { absentIsNotAlwaysTheSame, attemptOnANewBase } from './attempts.ts'
 import { headGoesBackAndNobodyWrites, lastPublicationIsLost } from './beacons.ts'
 import { lateRequestOfAForgottenSession } from './expiry.ts'
 import { epochIsNotUsedTwice, epochThatWasSetBack, fenceInAnotherIncarnation, lateRequestOfAnOlderEpoch } from './fences.ts'
-import { inDoubtAndThenRefused, rolledBackToTheOwnHead, writesBehindADelete } from './found-by-seeds.ts'
+import { inDoubtAndThenRefused, lateCreationOfALifeThatIsOver, rolledBackToTheOwnHead, writesBehindADelete } from './found-by-seeds.ts'
 import { writesBehindACreatingOne } from './lives.ts'
 
 /** The directed schedules: orders of events that chance finds too rarely. */
@@ -22,6 +22,7 @@ export const schedules: ReadonlyMap<string, () => void> = new Map(
     'seed-17, writes behind a delete': writesBehindADelete,
     'seed-234, in doubt and then refused': inDoubtAndThenRefused,
     'seed-1740, rolled back to the own head': rolledBackToTheOwnHead,
+    'seed-6175, a late creation of a life that is over': lateCreationOfALifeThatIsOver,
   }),
 )
 

@@ -78,3 +78,29 @@ export function rolledBackToTheOwnHead(): void {
   stage.expectTold(token, null)
   stage.end()
 }
+
+/** seed-6175: after a rollback to nothing, a late delta that creates the life which is over does not bring it back. */
+export function lateCreationOfALifeThatIsOver(): void {
+  const stage = new Stage()
+  const nothing = stage.store.dump(contextId)
+  const a = stage.client('a', stage.n1)
+  const heard = stage.hearing(stage.n1)
+  stage.append(a)
+  stage.pass()
+  stage.append(a)
+  stage.pass()
+  stage.expect('both are told', a.handle(contextId).replica.head?.version === 2)
+  stage.store.restore(nothing)
+  const calls = stage.keepCalls(({ kind }) => kind === 'sync')
+  stage.passBeacon()
+  // It waits for the answer, which says that the context is absent.
+  stage.n1.publication(contextId, heard[0]!)
+  stage.pass()
+  stage.store.intercept = null
+  const sync = calls.shift()!
+  sync.run()
+  sync.answer()
+  stage.pass()
+  stage.expect('a is told that it is gone', a.handle(contextId).replica.phase !== 'live')
+  stage.end()
+}

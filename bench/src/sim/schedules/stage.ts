@@ -122,6 +122,17 @@ export class Stage {
     late.deliver()
   }
 
+  /** What a node hears from now on, for it to come late. */
+  hearing(node: SimNode): readonly string[] {
+    const heard: string[] = []
+    const publication = node.publication.bind(node)
+    node.publication = (id, message) => {
+      heard.push(message)
+      publication(id, message)
+    }
+    return heard
+  }
+
   /** Keeps the calls to the store that fit. */
   keepCalls(fits: (call: StoreCall) => boolean): StoreCall[] {
     const kept: StoreCall[] = []
