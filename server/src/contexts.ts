@@ -10,7 +10,7 @@ import type { Timing } from './timing.ts'
 
 export type { Contexts, EngineState, KnownHead, ListOptions, WriteOptions, WriteResult } from './contexts-types.ts'
 export type { Lock, LockOptions } from './lock-handle.ts'
-export type { ContextSource, Materialize, SourceOptions, SourceStatus } from './sources/source-types.ts'
+export type { ContextSource, FetchRun, Materialize, SourceOptions, SourceStatus } from './sources/source-types.ts'
 
 /** Creates the engine; the type of its deltas follows `deltaFormat`, that of its states `contexts`. @throws {TypeError} an option is malformed. */
 export function createContexts<Formatted, const D extends readonly ContextDefinition[] = []>(

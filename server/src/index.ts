@@ -42,6 +42,7 @@ export type {
   Contexts,
   ContextSource,
   EngineState,
+  FetchRun,
   KnownHead,
   ListOptions,
   Lock,
