@@ -37,25 +37,34 @@ export class OwnLocks {
     return holds.handle
   }
 
-  /**
-   * What a commit that writes keys demands. A hold that was lost and not given back is demanded too: what was computed under it is
-   * refused, also when the lock is free again.
-   */
-  demands(keys: readonly string[]): LockDemand[] {
-    return keys.flatMap((key) => {
-      const token = this.#holds.get(key)?.handle.token ?? null
-      // Nobody can hold what is no key of a lock.
-      return token !== null || isContextId(key) ? { key, token } : []
-    })
+  /** What is held of keys, or was lost and not given back yet. */
+  of(keys: readonly string[]): ReadonlyMap<string, LockHandle> {
+    const held = new Map<string, LockHandle>()
+    for (const key of keys) {
+      const holds = this.#holds.get(key)
+      if (holds !== undefined) held.set(key, holds.handle)
+    }
+    return held
   }
 
-  /** Why a commit was refused that made these demands. */
-  refused(demands: readonly LockDemand[], key: unknown): Refused {
-    const demand = demands.find((each) => each.key === key)
-    if (demand === undefined || demand.token === null) return 'others'
-    const handle = this.#holds.get(demand.key)?.handle
-    if (handle?.token !== demand.token) return 'released'
+  /** Why a commit was refused that was made under these holds. One that was lost stays so, also when it was given back or followed by another. */
+  refused(holds: ReadonlyMap<string, LockHandle>, key: unknown): Refused {
+    const handle = typeof key === 'string' ? holds.get(key) : undefined
+    if (handle === undefined) return 'others'
+    if (!handle.signal.aborted && this.#holds.get(handle.key)?.handle !== handle) return 'released'
     handle.lose()
     return 'lost'
   }
+}
+
+/**
+ * What a commit that writes keys demands. A hold that was lost and not given back is demanded too: what was computed under it is refused,
+ * also when the lock is free again.
+ */
+export function demandsOf(keys: readonly string[], holds: ReadonlyMap<string, LockHandle>): LockDemand[] {
+  return keys.flatMap((key) => {
+    const token = holds.get(key)?.token ?? null
+    // Nobody can hold what is no key of a lock.
+    return token !== null || isContextId(key) ? { key, token } : []
+  })
 }

@@ -198,6 +198,21 @@ describe('R14: its locks', () => {
     expect(second!.token).toBeGreaterThan(first!.token)
   })
 
+  test('who takes a lock reads what its last holder wrote, though nothing has told of it', async () => {
+    const shared = new SharedMemory()
+    shared.tell = () => {}
+    const [one, two] = [instance(shared), instance(shared)]
+    await two.initialize()
+    for (const n of [1, 2, 3]) {
+      await one.acquireLock({ key: 'n' })
+      await one.updateContext('n', n)
+      await one.releaseLock({ key: 'n' })
+      await two.acquireLock({ key: 'n' })
+      expect(await two.getContext()).toEqual({ n })
+      await two.releaseLock({ key: 'n' })
+    }
+  })
+
   test('a release without a hold, or after the hold was lost, frees nobody else', async () => {
     const shared = new SharedMemory()
     const [one, two] = [instance(shared), instance(shared)]
@@ -281,6 +296,25 @@ describe('R14: its locks', () => {
     await one.releaseLock({ key: 'user' })
     await one.updateContext('user', 'fresh')
     expect(await one.getContext()).toEqual({ user: 'fresh' })
+  })
+
+  test('a write under a hold that was lost on the way is refused, also when another caller of the instance has the lock by then', async () => {
+    const backend = new SharedMemory().handle()
+    const context = instance(undefined, { backend })
+    await context.acquireLock({ key: 'user', lockTimeout: 50 })
+    const commit = backend.commit.bind(backend)
+    let goOn = (): void => {}
+    const held = new Promise<void>((resolve) => (goOn = resolve))
+    backend.commit = async (batch) => {
+      await held
+      return await commit(batch)
+    }
+    const refused = expect(context.updateContext('user', 'stale')).rejects.toEqual(code('locked'))
+    expect(await context.acquireLock({ key: 'user', retryDelay: 5, maxRetries: 1_000 })).toBe(true)
+    goOn()
+    await refused
+    await context.updateContext('user', 'next')
+    expect(await context.getContext()).toEqual({ user: 'next' })
   })
 
   test('a write that was under way when its lock was given back is stored', async () => {

@@ -12,6 +12,8 @@ export interface Followed {
   readonly at: KnownContext | null
   /** Resolves once a stored head was told, or what came after it; null: any. False: it could not be read. */
   reach(head: Head | null): Promise<boolean>
+  /** Resolves once all was told that is stored now. False: it could not be read. */
+  catchUp(): Promise<boolean>
   readonly end: () => void
 }
 
@@ -57,6 +59,7 @@ export class Feeds {
         return feed.at
       },
       reach: (head) => feed.reach(head),
+      catchUp: () => feed.catchUp(),
       end: () => {
         if (!feed.listeners.delete(own) || feed.listeners.size > 0) return
         this.#opened.delete(contextId)
