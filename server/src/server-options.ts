@@ -42,15 +42,20 @@ export function checkServerOptions(options: ServerOptions): void {
   checkMetrics(options.metrics)
 }
 
-/** What can be guessed is no secret. */
-const leastToken = 16
-
 function checkMetrics(metrics: unknown): void {
   if (metrics === undefined || typeof metrics === 'boolean') return
   const token = typeof metrics === 'object' && metrics !== null && 'token' in metrics ? metrics.token : undefined
   if (typeof token !== 'string') throw new TypeError('metrics must be true, false or { token }')
-  if (!/^[\x21-\x7e]+$/.test(token) || token.length < leastToken)
-    throw new TypeError(`metrics.token must have at least ${leastToken} characters, without spaces`)
+  const fault = tokenFault(token)
+  if (fault !== null) throw new TypeError(`metrics.token ${fault}`)
+}
+
+/** What can be guessed is no secret. */
+const leastToken = 16
+
+/** Why a text cannot be the token of the metrics; null: it can. */
+export function tokenFault(token: string): string | null {
+  return token.length >= leastToken && /^[\x21-\x7e]+$/.test(token) ? null : `must have at least ${leastToken} characters, and no spaces`
 }
 
 function checkOrigins(cors: { origin?: unknown }): void {

@@ -74,6 +74,7 @@ export function parse(
 const rivals: readonly (readonly string[])[] = [
   ['url', 'store'],
   ['jwt-secret', 'jwks', 'anonymous'],
+  ['metrics', 'metrics-token'],
 ]
 const isOverruled = (name: string, values: Values): boolean =>
   rivals.some((names) => names.includes(name) && names.some((rival) => values[rival] !== undefined))

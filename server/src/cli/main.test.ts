@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { SignJWT } from 'jose'
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { connected } from '../../support/served.ts'
+import { until } from '../../support/until.ts'
 import { setTo } from '../../support/wire-client.ts'
 import { startRedisServer } from '../testing/redis-server.ts'
 
@@ -80,6 +81,29 @@ async function expectRefused({ ended, out, err }: Run, code: number, line: RegEx
   ).toHaveLength(1)
 }
 
+/** The lines of the log. */
+const logged = (err: string): { level: string; msg: string; [detail: string]: unknown }[] =>
+  err
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as ReturnType<typeof logged>[number])
+
+test('it logs as text where asked, or nothing, and says its URL all the same', async () => {
+  const text = await started('--store', 'memory:', '--log', 'text')
+  await until(() => text.err() !== '')
+  expect(text.err()).toMatch(/^\d\d:\d\d:\d\d\.\d{3} info {2}contextd serves {2}url=http:\/\/127\.0\.0\.1:\d+ {2}store=memory\n$/)
+  const silent = await started('--store', 'memory:', '--log-level', 'silent')
+  silent.child.kill('SIGTERM')
+  expect([await silent.ended, silent.out(), silent.err()]).toEqual([0, `contextd is ready at ${silent.url}\n`, ''])
+})
+
+test('metrics are for who has the token, where there is one', async () => {
+  const { url } = await started('--store', 'memory:', '--metrics-token', 'a-token-for-metrics')
+  expect((await fetch(`${url}/metrics`)).status).toBe(401)
+  const response = await fetch(`${url}/metrics`, { headers: { authorization: 'Bearer a-token-for-metrics' } })
+  expect(await response.text()).toContain('contextd_info{version="0.1.0"')
+})
+
 test('it serves from a file in its folder, says where in one line, and ends with 0 on SIGTERM', async () => {
   const { url, child, ended, out, err } = await started()
   const session = await (await connected(url)).attach()
@@ -88,7 +112,13 @@ test('it serves from a file in its folder, says where in one line, and ends with
   child.kill('SIGTERM')
   expect(await ended).toBe(0)
   expect(out()).toBe(`contextd is ready at ${url}\n`)
-  expect(err()).toBe('')
+  expect(logged(err()).map(({ level, msg }) => `${level} ${msg}`)).toEqual([
+    'info contextd serves',
+    'info asked to end',
+    'info the server closes: clients are sent elsewhere',
+    'info the server is closed',
+  ])
+  expect(logged(err())[0]).toMatchObject({ url, store: 'sqlite', pid: child.pid })
 
   const again = await started('--store', 'sqlite:contextd.db')
   expect(await (await (await connected(again.url)).attach()).sync('c')).toMatchObject({ answer: { type: 'full', state: { n: 1 } } })
@@ -207,7 +237,8 @@ test('with a secret only who has a token is served, on any address', async () =>
   expect(await run('set', 'a', '{}', '--url', url, '--token', token).ended).toBe(0)
   const client = await connected(url, { token })
   expect((await client.attach()).attached.userId).toBe('ada')
-  expect(err()).toBe('')
+  expect(logged(err()).map(({ msg }) => msg)).toEqual(['contextd serves', 'a connection was refused: unauthenticated'])
+  expect(err()).not.toContain(secret)
 })
 
 test('options that do not go together are misuse', async () => {

@@ -1,30 +1,23 @@
 #!/usr/bin/env node
-import type { Logger } from '../logger.ts'
+import { carefulLogger, silentLogger } from '../logger.ts'
 import type { ServeOptions } from './options.ts'
 import { run } from './run.ts'
 import type { Terminal } from './terminal.ts'
 
-/** What is logged, as one line of JSON each. */
-const say =
-  (level: 'warn' | 'error') =>
-  (details: object, message: string): void =>
-    console.error(JSON.stringify({ time: Date.now(), level, message, ...described(details) }))
-
-/** Errors only: what is printed otherwise is what was asked for. */
-const logger: Logger = { debug() {}, info() {}, warn() {}, error: say('error') }
-
-/** Errors have no JSON of their own. */
-function described(details: object): object {
-  return Object.fromEntries(
-    Object.entries(details).map(([name, value]: [string, unknown]) => [name, value instanceof Error ? value.message : value]),
-  )
-}
+/** What goes wrong, as one line of JSON; what is printed otherwise is what was asked for. */
+const logger = carefulLogger({
+  ...silentLogger,
+  error: (details, message) => console.error(JSON.stringify({ time: new Date().toISOString(), level: 'error', message, ...details })),
+})
 
 async function serveHere(options: ServeOptions): Promise<void> {
   // What only a server needs is not loaded for a look into one.
-  const { endOnSignals, serve } = await import('./serve.ts')
-  const serving = await serve(options, { ...logger, warn: say('warn') })
-  endOnSignals(serving)
+  const { endOnInnerErrors, endOnSignals, serve } = await import('./serve.ts')
+  const { serveLogger } = await import('./serve-log.ts')
+  const log = serveLogger(options.log, terminal)
+  endOnInnerErrors(log)
+  const serving = await serve(options, log)
+  endOnSignals(serving, log)
   console.log(`contextd is ready at ${serving.url}`)
 }
 

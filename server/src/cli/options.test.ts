@@ -20,12 +20,14 @@ test('without arguments it serves on the loopback, from a file in this folder', 
     limits: {},
     contextTtlMs: null,
     deltaTtlMs: null,
+    log: { level: 'info', format: null },
+    metrics: undefined,
   })
 })
 
 test('every option is read', () => {
   const args =
-    '--port 0 --host ::1 --store memory: --anonymous --cors https://a.example --cors https://b.example --limit depth=8 --limit inFlight=0 --context-ttl-ms 5 --delta-ttl-ms 6'
+    '--port 0 --host ::1 --store memory: --anonymous --cors https://a.example --cors https://b.example --limit depth=8 --limit inFlight=0 --context-ttl-ms 5 --delta-ttl-ms 6 --metrics off --log-level debug --log text'
   expect(read(args.split(' '))).toEqual({
     port: 0,
     host: '::1',
@@ -36,7 +38,17 @@ test('every option is read', () => {
     limits: { depth: 8, inFlight: 0 },
     contextTtlMs: 5,
     deltaTtlMs: 6,
+    log: { level: 'debug', format: 'text' },
+    metrics: false,
   })
+})
+
+test('metrics: for this machine, for all, or for who has the token, also of the environment', () => {
+  const env = { CONTEXTD_METRICS_TOKEN: 'token-of-the-environment' }
+  expect(read(['--metrics', 'local'], env).metrics).toBe(undefined)
+  expect(read(['--metrics', 'all'], env).metrics).toBe(true)
+  expect(read(['--metrics-token', 'token-of-the-line'], env).metrics).toEqual({ token: 'token-of-the-line' })
+  expect(read([], env).metrics).toEqual({ token: 'token-of-the-environment' })
 })
 
 test('tokens: a secret, also of the environment, or published keys', () => {
@@ -70,6 +82,12 @@ test.each([
   [['--jwks', 'http://login.example/keys'], /is no https address/],
   [['--jwks', 'keys.json'], /is no https address/],
   [['--jwt-issuer', 'me'], /need --jwt-secret or --jwks/],
+  [['--metrics', 'yes'], /--metrics: yes is none of local, all, off/],
+  [['--metrics-token', 'short'], /--metrics-token must have at least 16 characters/],
+  [['--metrics-token', 'with a space in between'], /no spaces/],
+  [['--metrics', 'all', '--metrics-token', 'token-of-the-line'], /exclude each other/],
+  [['--log-level', 'loud'], /--log-level: loud is none of debug, info, warn, error, silent/],
+  [['--log', 'xml'], /--log: xml is none of json, text/],
   [['--context-ttl-ms', '0'], /--context-ttl-ms: 0 is no whole number of at least 1/],
 ])('%j is refused in one line', (args, message) => {
   const refusal = (() => {

@@ -1,5 +1,7 @@
 import { defaultLimits } from '@contextd/protocol'
 import type { Limits } from '@contextd/protocol'
+import { tokenFault } from '../server-options.ts'
+import type { ServerOptions } from '../server-options.ts'
 import { isLoopback } from '../socket/admission.ts'
 import { UsageError, wholeOf } from './flags.ts'
 import type { Flags, Given } from './flags.ts'
@@ -19,7 +21,22 @@ export interface ServeOptions {
   readonly contextTtlMs: number | null
   /** Age from which deltas are pruned, ms; null: the engine's default. */
   readonly deltaTtlMs: number | null
+  readonly log: LogOptions
+  /** Who may read the metrics, as `createServer` takes it. */
+  readonly metrics: ServerOptions['metrics']
 }
+
+/** The least that is logged, and as what; null: text on a terminal, else JSON. */
+export interface LogOptions {
+  readonly level: LogLevel
+  readonly format: LogFormat | null
+}
+const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const
+const logFormats = ['json', 'text'] as const
+type LogLevel = (typeof logLevels)[number]
+type LogFormat = (typeof logFormats)[number]
+/** Who may read the metrics, but for who has a token. */
+const readers = ['local', 'all', 'off'] as const
 
 export const defaultStore = 'sqlite:contextd.db'
 
@@ -56,6 +73,18 @@ export const serveFlags: Flags = {
     help: 'contexts that nobody has open expire this long after their last commit (default: never)',
   },
   'delta-ttl-ms': { kind: 'text', value: 'MS', help: 'deltas are pruned at this age (default 24 h)' },
+  metrics: {
+    kind: 'text',
+    value: readers.join('|'),
+    help: 'who may read /metrics: who asks on this machine (default), everybody who can connect, nobody',
+  },
+  'metrics-token': {
+    kind: 'text',
+    value: 'TOKEN',
+    help: 'who may read /metrics: whoever has this bearer token, from anywhere; also from CONTEXTD_METRICS_TOKEN',
+  },
+  'log-level': { kind: 'text', value: logLevels.join('|'), help: 'the least that is logged, to standard error (default info)' },
+  log: { kind: 'text', value: logFormats.join('|'), help: 'lines of JSON, or text (default: text on a terminal, else JSON)' },
 }
 
 /** Reads what `serve` was asked for. @throws {UsageError} */
@@ -84,7 +113,29 @@ export function serveOptions(
     limits: Object.fromEntries(given.list('limit').map(readLimit)),
     contextTtlMs: wholeOf(given, 'context-ttl-ms', 1) ?? null,
     deltaTtlMs: wholeOf(given, 'delta-ttl-ms', 0) ?? null,
+    log: { level: oneOf(given, 'log-level', logLevels) ?? 'info', format: oneOf(given, 'log', logFormats) ?? null },
+    metrics: metricsOf(given, env),
   }
+}
+
+/** One of a few words; undefined: it is not given. @throws {UsageError} it is another */
+function oneOf<Word extends string>(given: Given, name: string, words: readonly Word[]): Word | undefined {
+  const text = given.text(name)
+  if (text === undefined) return undefined
+  const found = words.find((word) => word === text)
+  if (found === undefined) throw new UsageError(`--${name}: ${text} is none of ${words.join(', ')}`)
+  return found
+}
+
+function metricsOf(given: Given, env: { readonly [name: string]: string | undefined }): ServerOptions['metrics'] {
+  const reader = oneOf(given, 'metrics', readers)
+  const named = given.text('metrics-token')
+  if (reader !== undefined && named !== undefined) throw new UsageError('--metrics and --metrics-token exclude each other')
+  const token = named ?? (reader === undefined ? env['CONTEXTD_METRICS_TOKEN'] || undefined : undefined)
+  if (token === undefined) return reader === undefined || reader === 'local' ? undefined : reader === 'all'
+  const fault = tokenFault(token)
+  if (fault !== null) throw new UsageError(`--metrics-token ${fault}`)
+  return { token }
 }
 
 function tokensOf(given: Given, env: { readonly [name: string]: string | undefined }): TokenRules | null {

@@ -18,7 +18,7 @@ export interface Serving {
 
 /** Starts a server. @throws what keeps it from starting; nothing is left open then */
 export async function serve(options: ServeOptions, logger: Logger): Promise<Serving> {
-  const { port, host, store, anonymous, tokens, origins, limits, contextTtlMs, deltaTtlMs } = options
+  const { port, host, store, anonymous, tokens, origins, limits, contextTtlMs, deltaTtlMs, metrics } = options
   const contexts = createContexts({
     backend: openBackend(store),
     limits,
@@ -28,7 +28,13 @@ export async function serve(options: ServeOptions, logger: Logger): Promise<Serv
   })
   try {
     const authenticate = tokens === null ? undefined : tokenCheck(tokens)
-    const server = createServer({ contexts, cors: { origin: origins }, anonymous, ...(authenticate && { authenticate }) })
+    const server = createServer({
+      contexts,
+      cors: { origin: origins },
+      anonymous,
+      ...(authenticate && { authenticate }),
+      ...(metrics !== undefined && { metrics }),
+    })
     await server.listen({ port, host })
     if (contextTtlMs !== null || deltaTtlMs !== null) contexts.startCleanup()
     return {
@@ -45,17 +51,32 @@ export async function serve(options: ServeOptions, logger: Logger): Promise<Serv
 }
 
 /** Ends the process on SIGTERM and SIGINT: 0 when all was answered, 1 when it took too long; at a second signal at once. */
-export function endOnSignals(serving: Serving): void {
+export function endOnSignals(serving: Serving, logger: Logger): void {
   let asked = false
-  const end = (): void => {
+  const end = (signal: string): void => {
     if (asked) process.exit(1)
     asked = true
-    setTimeout(() => process.exit(1), endMs).unref()
+    logger.info({ signal }, 'asked to end')
+    setTimeout(() => {
+      logger.error({ endMs }, 'not everything was answered in time')
+      process.exit(1)
+    }, endMs).unref()
     serving.end().then(
       () => process.exit(0),
-      () => process.exit(1),
+      (error: unknown) => {
+        logger.error({ error }, 'the server could not be closed')
+        process.exit(1)
+      },
     )
   }
   process.on('SIGTERM', end)
   process.on('SIGINT', end)
+}
+
+/** Logs what nobody caught, and ends: what the process holds can no longer be trusted. */
+export function endOnInnerErrors(logger: Logger): void {
+  process.on('uncaughtException', (error) => {
+    logger.error({ error }, 'an inner error; the process ends')
+    process.exit(1)
+  })
 }

@@ -39,7 +39,7 @@ export class MetricsEndpoint {
     const { Prometheus, packageVersion } = await import('../metrics/prometheus.ts')
     return new Prometheus(() => {
       const read = this.#read()
-      return { ...read, info: { version: packageVersion, node: process.version, store: read.engine.parts.store.name } }
+      return { ...read, info: { version: packageVersion, store: read.engine.parts.store.name } }
     })
   }
 }

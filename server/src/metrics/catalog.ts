@@ -12,7 +12,7 @@ export interface Measured {
   readonly sockets: { readonly open: number; readonly sessions: number; readonly rooms: number; readonly toldByBeacon: number }
   readonly bytes: { readonly received: number; readonly sent: number }
   readonly eventStreams: number
-  readonly info: { readonly version: string; readonly node: string; readonly store: string }
+  readonly info: { readonly version: string; readonly store: string }
 }
 
 /** Values of the labels, and the value. */
@@ -49,13 +49,9 @@ function* tallied({ counts }: Pick<Tally, 'counts'>, known: readonly string[] = 
 
 /** The metrics of contextd, as `/metrics` tells them; beside them stand those of the process. */
 export const metrics: readonly Metric[] = [
-  metric(
-    'gauge',
-    'info',
-    ['version', 'node', 'store'],
-    'Always 1: the version of contextd and of Node, and the kind of the store.',
-    ({ info }) => [[[info.version, info.node, info.store], 1]],
-  ),
+  metric('gauge', 'info', ['version', 'store'], 'Always 1: the version of contextd, and the kind of the store.', ({ info }) => [
+    [[info.version, info.store], 1],
+  ]),
   // Commits
   metric('counter', 'commits_total', ['outcome'], 'Commits that the store has answered, by outcome.', ({ store }) =>
     tallied(store.commits, commitOutcomes),

@@ -39,7 +39,7 @@ export class MeasuredBackend implements Stored.ContextBackend {
   async open(user?: Stored.StoreUser): Promise<void> {
     // Whoever opens it is told why it cannot be; that is no loss of it.
     await this.#backend.open(user)
-    this.#logger.info({ store: this.name }, 'the store is open')
+    this.#logger.debug({ store: this.name }, 'the store is open')
   }
 
   commit(batch: Stored.CommitBatch): Promise<Stored.CommitResult> {
