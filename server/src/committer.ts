@@ -12,6 +12,7 @@ import type { HookRunner } from './hooks.ts'
 import { isOutdated, migrationAuthor } from './known-context.ts'
 import type { KnownContext } from './known-context.ts'
 import type { Logger } from './logger.ts'
+import { errorOf } from './write-error.ts'
 
 /** What a committer works with. */
 export interface CommitterOptions {
@@ -68,8 +69,8 @@ export class Committer {
   /** Moves the context on to the version of its definition. @throws {ContextdError} `invalid_state` – that failed · `backend_unavailable` */
   async migrate(): Promise<void> {
     const answer = await new Promise<Answer>((resolve) => this.submit(this.#migration(resolve)))
-    if (answer.type === 'held') throw answer.error
-    if (answer.type === 'verdict' && answer.decided?.error !== undefined) throw answer.decided.error
+    if (answer.type === 'held' || (answer.type === 'verdict' && answer.decided?.error !== undefined))
+      throw errorOf(this.queue.contextId, answer)
   }
 
   submit(request: CommitRequest): void {

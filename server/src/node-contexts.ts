@@ -1,10 +1,9 @@
-import { ContextdError, checkContextId, checkOperations, isContextdError } from '@contextd/protocol'
+import { checkContextId, checkOperations, isContextdError } from '@contextd/protocol'
 import type { Change, ContextInfo, Delta, DeltaFormat, JsonObject, LockToken, Operation, Snapshot, SyncAnswer } from '@contextd/protocol'
 import { checkOptions } from './check-options.ts'
 import type { Cleaned } from './cleanup/cleaner.ts'
 import { checkCleanupOptions } from './cleanup/cleanup.ts'
 import type { CleanupOptions } from './cleanup/cleanup.ts'
-import type { Answer } from './commit-queue.ts'
 import type { KnownHead, ListOptions, WriteOptions, WriteResult } from './contexts-types.ts'
 import type { Decided } from './decide.ts'
 import type { CommitRequest } from './engine.ts'
@@ -21,6 +20,7 @@ import { Reads } from './reads.ts'
 import { Sources } from './sources/sources.ts'
 import type { ContextSource } from './sources/source-types.ts'
 import { Transaction } from './transaction.ts'
+import { errorOf, located } from './write-error.ts'
 import { checkWriteOptions } from './write-options.ts'
 
 type Written = WriteResult<JsonObject, unknown>
@@ -257,26 +257,5 @@ export class NodeContexts {
   }
 }
 
-/** Why a write did not come to a commit. */
-function errorOf(contextId: string, answer: Answer): unknown {
-  if (answer.type === 'verdict' && answer.decided?.error !== undefined) return located(answer.decided.error, contextId)
-  if (answer.type === 'held') return located(answer.error, contextId)
-  return new ContextdError(
-    'timeout',
-    `It is not known whether the write to ${contextId} was stored. Read the context before writing again.`,
-    {
-      contextId,
-      details: { outcome: 'unknown' },
-    },
-  )
-}
-
 /** Whether a write was refused since the lock that it carried is no longer held. */
 const isLockLost = (error: unknown, { key }: LockToken): boolean => isContextdError(error, 'locked') && error.details['key'] === key
-
-/** The error, with the context that it is about; what the caller's own code threw stays as it is. */
-function located(error: unknown, contextId: string): unknown {
-  if (!isContextdError(error) || error.contextId !== undefined) return error
-  const { code, message, details } = error
-  return new ContextdError(code, message, { details, contextId, cause: error })
-}
