@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { metricsOf } from '../../support/metrics.ts'
 import { RawSocket } from '../../support/raw-socket.ts'
 import { served } from '../../support/served.ts'
 import { turn } from '../../support/until.ts'
@@ -31,6 +32,7 @@ test('F23: a client that never reads leaves its rooms, and the others are served
     ;[, incarnation, , , batch] = await writer.client.next('d')
   }
   expect(room()).toBe(2)
+  expect((await metricsOf(url)).value('contextd_slow_consumers')).toBe(1)
   const before = process.memoryUsage().rss
   for (let more = 0; more < 200; more += 1) {
     writer.write('c', incarnation, [[setTo('text', `${more} more ${filling}`)]])
@@ -44,6 +46,8 @@ test('F23: a client that never reads leaves its rooms, and the others are served
   const told = await slow.message((text) => text.startsWith('42["h"'))
   expect(JSON.parse(told.slice(2))).toEqual(['h', ['c', incarnation, version, batch]])
   expect(room()).toBe(3)
+  const { value } = await metricsOf(url)
+  expect([value('contextd_slow_consumers'), value('contextd_slow_consumers_total')]).toEqual([0, 1])
   writer.write('c', incarnation, [[setTo('text', 'last')]])
   await slow.message((text) => text.includes('"last"'))
 })
