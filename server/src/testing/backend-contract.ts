@@ -7,6 +7,7 @@ import { lifeCases } from './contract/life-cases.ts'
 import { listCases } from './contract/list-cases.ts'
 import { lockCases } from './contract/lock-cases.ts'
 import { lockedCommitCases } from './contract/locked-commit-cases.ts'
+import { raceCases } from './contract/race-cases.ts'
 import { streamCases } from './contract/stream-cases.ts'
 import { syncCases } from './contract/sync-cases.ts'
 import { pruneCases, staleCases } from './contract/upkeep-cases.ts'
@@ -31,6 +32,7 @@ const allCases: readonly KitCase[] = [
   ...archiveCases,
   ...staleCases,
   ...pruneCases,
+  ...raceCases,
   ...handleCases,
 ]
 

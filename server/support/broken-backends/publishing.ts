@@ -92,6 +92,18 @@ class PublishesTwice extends PublishingMemory {
   }
 }
 
+class DeletesInSilence extends PublishingMemory {
+  override publish(batch: CommitBatch | RestoreBatch): void {
+    if (!('remove' in batch && batch.remove)) super.publish(batch)
+  }
+}
+
+class PublishesNothingToTell extends PublishingMemory {
+  override publish(batch: CommitBatch | RestoreBatch): void {
+    super.publish({ ...batch, message: batch.message ?? 'null' })
+  }
+}
+
 class TellsNobody extends Broken {
   override readonly publishing = { type: 'poll' as const, onChange: () => () => {} }
 }
@@ -102,6 +114,8 @@ export const brokenPublishing: BrokenBackends = {
   'messages of refused batches are published': [PublishesWhatIsRefused, /^a backend hears/],
   'messages of refused restores are published': [PublishesRefusedRestores, /^a backend hears/],
   'restores are not published': [RestoresInSilence, /^a backend hears/],
+  'deletes are not published': [DeletesInSilence, /^a backend hears/],
+  'a batch that has nothing to tell is published': [PublishesNothingToTell, /^a backend hears/],
   'messages are published twice': [PublishesTwice, /^a backend hears/],
   'others are not told of writes': [TellsNobody, /^a backend hears/],
 }

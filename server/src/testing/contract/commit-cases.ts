@@ -8,6 +8,7 @@ import {
   entriesOf,
   everything,
   fact,
+  otherAuthor,
   recordOf,
   refuse,
   same,
@@ -42,6 +43,16 @@ export const commitCases: readonly KitCase[] = [
     const snapshot = stateAt(2)
     const sizes = { snapshotVersion: 2, snapshotSize: snapshot.length, firstVersion: 1, logSize: size, sinceSnapshotSize: 0 }
     same(await backend.load(contextId), { row: { head, ...times, ...sizes, schema: 3, restored: false }, snapshot, entries: [] })
+  }),
+
+  fact('a row says who wrote last, and of what its state is', async ({ backend }) => {
+    const { head: first } = await store(backend, { schema: 1, updatedBy: otherAuthor })
+    const { head: second } = await store(backend, { base: first, schema: 3, snapshot: true, pad: 40 })
+    const stored = (await backend.load(contextId))!
+    same([stored.row.updatedBy, stored.row.schema, stored.row.snapshotSize], [author, 3, stateAt(2, 40).length])
+    await store(backend, { base: second, schema: 2, updatedBy: { userId: null, actor: 'server' } })
+    const { row } = (await backend.load(contextId))!
+    same([row.updatedBy, row.schema, row.snapshotSize], [{ userId: null, actor: 'server' }, 2, stateAt(2, 40).length])
   }),
 
   fact('a context is loaded as its newest snapshot and the entries above it', async ({ backend }) => {
@@ -114,6 +125,14 @@ export const commitCases: readonly KitCase[] = [
     same(await recordOf(backend), { epoch: 0, last: 0, verdicts: [] })
   }),
 
+  fact('P5: a batch that conflicts leaves no verdict', async ({ backend }) => {
+    const [first, second] = await storeMany(backend, 2)
+    const members = [{ stream: at(1) }, { stream: at(2), verdict: 'refused' as const }, { stream: at(1, { key: 'stream-2' }) }]
+    for (const base of [first!.head, noHead]) same((await refuse(backend, batchOf({ base, members }))).type, 'conflict')
+    for (const key of ['stream-1', 'stream-2']) same(await recordOf(backend, { key }), { epoch: 0, last: 0, verdicts: [] })
+    await store(backend, { base: second!.head, members })
+  }),
+
   fact(
     'P6: members that are refused or change nothing are left out of the versions, and get their verdicts by the same step',
     async ({ backend }) => {
@@ -145,7 +164,8 @@ export const commitCases: readonly KitCase[] = [
   fact('P6: a batch in which nothing is applied leaves the context as it is', async ({ backend }) => {
     const { head: base } = await store(backend)
     const before = await everything(backend)
-    await store(backend, { base, now: startAt + 9, members: [{ stream: at(1), verdict: 'refused' }, { verdict: 'nothing' }] })
+    const members = [{ stream: at(1), verdict: 'refused' as const }, { verdict: 'nothing' as const }]
+    await store(backend, { base, now: startAt + 9, members, updatedBy: otherAuthor })
     same(await everything(backend), before)
     same((await recordOf(backend)).last, 1)
   }),

@@ -35,7 +35,9 @@ export const handleCases: readonly KitCase[] = [
 
   fact('opening twice is opening once', async ({ backend }) => {
     await Promise.all([backend.open(), backend.open()])
-    await store(backend)
+    const { head } = await store(backend)
+    await backend.open()
+    same(await backend.heads([contextId]), [head])
   }),
 
   fact('a backend hears of what another has stored', async ({ backend, another, patienceMs }) => {
@@ -92,6 +94,9 @@ async function hearsChange(backend: ContextBackend, other: ContextBackend, patie
     same(await other.restore(restored), { type: 'restored' })
     await changes.next()
     same(await backend.heads([contextId]), [restored.head])
+    const removed = await store(other, { base: restored.head, remove: true })
+    await changes.next()
+    same(await backend.heads([contextId]), [removed.head])
   } finally {
     stop()
   }
@@ -106,6 +111,12 @@ async function restoreWith(backend: ContextBackend, base: Head, index: number): 
   const batch = restoreOf({ base, message: messageOf(index) })
   same(await backend.restore(batch), { type: 'restored' })
   return batch.head
+}
+
+/** Deletes, with a message, after a batch that has nothing to tell; returns the head. */
+async function removeWith(backend: ContextBackend, base: Head, index: number): Promise<Head> {
+  const { head: silent } = await store(backend, { base })
+  return (await store(backend, { base: silent, remove: true, message: messageOf(index) })).head
 }
 
 /** The message of every batch and restore that is stored comes once, in their order, to both; those of refused ones do not. */
@@ -129,7 +140,9 @@ async function hearsMessages(backend: ContextBackend, other: ContextBackend, pat
     for (let index = 1; index <= 20; index += 1) {
       const writer = index % 2 === 0 ? backend : other
       await refuse(writer, batchOf({ base: { ...base, revision: 'other' }, message: messageOf(-index) }))
-      base = index % 5 === 0 ? await restoreWith(writer, base, index) : (await store(writer, { base, message: messageOf(index) })).head
+      if (index % 5 === 0) base = await restoreWith(writer, base, index)
+      else if (index % 7 === 0) base = await removeWith(writer, base, index)
+      else base = (await store(writer, { base, message: messageOf(index) })).head
       sent.push(messageOf(index))
     }
     for (const list of lists) {

@@ -48,6 +48,8 @@ export const sessionTtlMs = 10 * hourMs
 export const startAt = 1_700_000_000_000
 export const contextId = 'contract:1'
 export const author: Author = { userId: 'ada', actor: 'tab-1' }
+/** Somebody else, with texts that are easily damaged on their way. */
+export const otherAuthor: Author = { userId: 'zoë 😀', actor: 'tab "2"' }
 
 /** Compares what a store answers with what it must: as JSON, so that a class or a missing prototype makes no difference. */
 export function same(actual: unknown, expected: unknown, what?: string): void {
@@ -82,6 +84,8 @@ export interface BatchSpec {
   readonly message?: string
   /** Version of the definition; default 0. */
   readonly schema?: number
+  /** Default {@link author}. */
+  readonly updatedBy?: Author
 }
 
 let made = 0
@@ -126,7 +130,7 @@ export function batchOf(spec: BatchSpec = {}): CommitBatch {
     members,
     entries,
     snapshot: created || spec.snapshot ? stateAt(head.version, statePad) : null,
-    updatedBy: author,
+    updatedBy: spec.updatedBy ?? author,
     schema: spec.schema ?? 0,
     remove,
     retention: { ...keepAll, ...spec.retention },

@@ -164,6 +164,15 @@ export const syncCases: readonly KitCase[] = [
     same(await backend.heads(['contract:never']), [created.head])
   }),
 
+  fact('P14: a sync is a use of a record where it raises its epoch, and only there', async ({ backend }) => {
+    const usedAt = async (): Promise<number> => (await backend.dump(contextId))!.streams[0]!.usedAt
+    await store(backend, { members: [{ stream: at(1) }] })
+    await synced(backend, { now: startAt + 5, stream: { told: 1 } })
+    same(await usedAt(), startAt)
+    await synced(backend, { now: startAt + 7, stream: { epoch: 1 } })
+    same(await usedAt(), startAt + 7)
+  }),
+
   fact('P11: a head that is not in the history is rolled back: above the head, or with another revision', async ({ backend }) => {
     const batches = await storeMany(backend, 4, { pad: 500 })
     const head = batches[3]!.head

@@ -1,5 +1,6 @@
 import type { ContextBackend, PrunableQuery, PruneBatch, StaleContext } from '../../backends/backend.ts'
 import { noHead } from '../../backends/backend.ts'
+import { restoreOf } from './archive-cases.ts'
 import { at, batchOf, contextId, entriesOf, everything, fact, refuse, same, startAt, stateAt, store, storeMany, synced } from './kit.ts'
 import type { KitCase } from './kit.ts'
 
@@ -44,6 +45,16 @@ export const staleCases: readonly KitCase[] = [
     same(await staleIds(backend, startAt + 30), ['b', 'c', 'a'], 'an earlier time changes nothing')
     same(await staleIds(backend, startAt + 4), [])
     await backend.touch([], startAt + 50)
+  }),
+
+  fact('a restored context was used when its archive says, or when it is touched', async ({ backend }) => {
+    const { head } = await store(backend, { now: startAt + 9 })
+    await store(backend, { contextId: 'other', now: startAt + 3 })
+    const restored = restoreOf({ base: head, now: startAt + 9, createdAt: startAt, updatedAt: startAt + 1 })
+    same(await backend.restore(restored), { type: 'restored' })
+    same(await backend.stale(startAt + 2, 9), [{ contextId, head: restored.head, logged: 0 }])
+    await backend.touch([contextId], startAt + 5)
+    same(await staleIds(backend, startAt + 6), ['other', contextId])
   }),
 
   fact('a batch in which nothing is applied is no use of a context', async ({ backend }) => {
