@@ -93,7 +93,7 @@ function expectOneAfterTheOther(writes: readonly Row[]): void {
   writes.forEach(({ by, token, n }, index) => {
     const before = writes[index - 1]
     expect(token).toBeGreaterThanOrEqual(before?.token ?? 0)
-    if (before?.token === token) expect(n).toBeGreaterThan(before.n)
+    expect(n).toBeGreaterThan(before?.token === token ? before.n : 0)
     expect(names.get(token) ?? by).toBe(by)
     names.set(token, by)
   })

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { until } from '../../support/until.ts'
-import { redisBackend } from '../backends/redis/redis.ts'
+import { redisAclRules, redisBackend } from '../backends/redis/redis.ts'
 import { contextsWith } from '../contexts.ts'
 import type { Contexts } from '../contexts.ts'
 import { startRedisServer } from '../testing/redis-server.ts'
@@ -133,6 +133,11 @@ test('keys of contexts cannot be used, nor one key twice', () => {
   const add = (materialize: readonly unknown[]) => (): void =>
     void contexts.addSource({ contextId: 's', fetch: () => ({}), refreshIntervalMs: hour, materialize: materialize as Materialize[] })
   expect(add([{ key: 'contextd:{ctx:a}:row', type: 'hash', idProp: 'id' }])).toThrow(/contextd:/)
+  expect(add([{ key: 'contextd:mine', type: 'list' }])).toThrow(/contextd:/)
+  expect(add([{ key: 'other:{ctx:a}:row', type: 'hash', idProp: 'id' }])).toThrow(/of another prefix/)
+  expect(add([{ key: 'other:{contexts}:ids', type: 'list' }])).toThrow(/of another prefix/)
+  expect(add([{ key: '', type: 'list' }])).toThrow(/key/)
+  expect(add([{ key: 'k', type: 'list', ttl: 1 }])).toThrow(/ttl/)
   expect(
     add([
       { key: 'k', type: 'list' },
@@ -141,6 +146,120 @@ test('keys of contexts cannot be used, nor one key twice', () => {
   ).toThrow(/twice/)
   expect(add([{ key: 'k', type: 'hash' }])).toThrow(/idProp/)
   expect(add([{ key: 'k', type: 'zset' }])).toThrow(/type/)
+})
+
+test('a key belongs to one source', async () => {
+  const contexts = engine()
+  const { added, done } = source(contexts, users)
+  await done
+  const other = { contextId: 'other', fetch: () => [], refreshIntervalMs: hour, materialize: [{ key: 'users:set', type: 'set' as const }] }
+  expect(() => contexts.addSource(other)).toThrow(/"users:set" belongs to the source of s/)
+  await added.remove()
+  const now = contexts.addSource(other)
+  await now.refresh()
+  expect(now.status.lastError).toBeNull()
+})
+
+test('a source that has not changed makes no commit, publishes nothing and writes no key; and it puts back what was dropped', async () => {
+  const contexts = engine()
+  const { added, done } = source(contexts, users)
+  await done
+  const before = await content()
+  const calls = async (): Promise<string[]> =>
+    [...(await admin.info('commandstats')).matchAll(/cmdstat_(\w+):/g)].map(([, name]) => name!).toSorted()
+  await admin.config('RESETSTAT')
+  for (let round = 0; round < 3; round += 1) await added.refresh()
+  expect((await calls()).filter((name) => /^(rpush|sadd|append|rename|unlink|del|publish|spublish|set)$/.test(name))).toEqual([])
+  expect((await contexts.get('s'))?.version).toBe(1)
+  for (const key of ['users:list', 'users:hash', 'users:set', 'users:string']) {
+    await admin.del(key)
+    await added.refresh()
+    expect(await content()).toEqual(before)
+  }
+  expect((await contexts.get('s'))?.version).toBe(1)
+  // All of it is gone: the store was emptied.
+  await admin.flushall()
+  await added.refresh()
+  expect(await content()).toEqual(before)
+  expect((await contexts.get('s'))?.state).toEqual({ items: users })
+  expect(added.status.failures).toBe(0)
+})
+
+test('no key is without an end before it is put in place: nothing stays of a node that is gone', async () => {
+  const contexts = engine({ limits: { stateBytes: 0 } })
+  const large = Array.from({ length: 3_000 }, (_, id) => ({ id, text: 'x'.repeat(200) }))
+  const { added, data, done } = source(contexts, users)
+  await done
+  data.now = large
+  let looked = 0
+  const watching = new AbortController()
+  const watch = (async () => {
+    while (!watching.signal.aborted) {
+      const ready = (await admin.keys('*:contextd:*')).filter((key) => !key.endsWith(':fence') && !key.startsWith('contextd:'))
+      for (const key of ready) expect(await admin.pttl(key)).not.toBe(-1)
+      looked += ready.length
+    }
+  })()
+  for (let round = 0; round < 2; round += 1) {
+    data.now = large.map((row) => ({ ...row, round }))
+    await added.refresh()
+  }
+  watching.abort()
+  await watch
+  expect(looked).toBeGreaterThan(0)
+  expect(await admin.hlen('users:hash')).toBe(3_000)
+})
+
+test('what lay ready and was dropped is not half put in place', async () => {
+  const backend = redisBackend(server.url)
+  await backend.open()
+  const held = await backend.lock({
+    contextId: 's',
+    key: 'k',
+    hold: 'h',
+    holder: { userId: null, actor: 'server' },
+    ttlMs: 60_000,
+    extend: false,
+    now: 1,
+  })
+  const fence = { contextId: 's', key: 'k', token: held.type === 'held' ? held.lock.token : 0 }
+  const put = (values: () => Iterable<string>): Promise<string> =>
+    backend.materialized!.swap(
+      [
+        { key: 'one', type: 'list', values: ['1'] },
+        { key: 'two', type: 'list', values: values() },
+      ],
+      fence,
+    )
+  const mark = await put(() => ['old'])
+  const dropping = (function* (): Generator<string> {
+    yield 'new'
+    // By the time that this is asked for, the first key lies ready.
+    void admin.keys('{one}:contextd:*:0').then((ready) => admin.del(...ready))
+    for (let count = 0; count < 5_000; count += 1) yield 'more'
+  })()
+  await expect(put(() => dropping)).rejects.toMatchObject({ code: 'backend_unavailable' })
+  expect([await admin.lrange('one', 0, -1), await admin.lrange('two', 0, -1)]).toEqual([['1'], ['old']])
+  expect(await backend.materialized!.stand(['one', 'two'], mark)).toBe(true)
+  expect(await backend.materialized!.stand(['one', 'two'], 'another')).toBe(false)
+  expect(await admin.keys('*:contextd:*')).toEqual(['{one}:contextd:fence'])
+  await backend.close()
+})
+
+const as = (user: string): string => server.url.replace('redis://', `redis://${user}:sesame@`)
+
+test('a user of Redis who may do what the rules name, and nothing else, is enough; one who may not is told', async () => {
+  const keys = every.map(({ key }) => key)
+  await admin.call('ACL', 'SETUSER', 'sources', 'on', '>sesame', ...redisAclRules('contextd', keys).split(' '))
+  await admin.call('ACL', 'SETUSER', 'plain', 'on', '>sesame', ...redisAclRules().split(' '))
+  const { done } = source(engine({ backend: redisBackend(as('sources')) }), users)
+  await done
+  expect((await content()) as { list: string[] }).toMatchObject({ list: texts(users), string: JSON.stringify(users) })
+  await Promise.all(opened.splice(0).map((contexts) => contexts.close()))
+  const denied = source(engine({ backend: redisBackend(as('plain')) }), users)
+  await denied.done
+  expect(denied.added.status.lastError?.message).toMatch(/does not allow its user/)
+  expect(() => redisAclRules('contextd', ['users*'])).toThrow(TypeError)
 })
 
 const rows = (round: number) => Array.from({ length: 100_000 }, (_, id) => ({ id, round }))

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { isContextdError } from '@contextd/protocol'
 import { afterEach, describe, expect, test } from 'vitest'
+import { Feedable } from '../../support/feedable.ts'
 import { until } from '../../support/until.ts'
 import { memoryBackend } from '../backends/memory.ts'
 import { contextsWith } from '../contexts.ts'
@@ -18,24 +19,6 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((contexts) => contexts.close()))
 })
 
-/** A source whose answers are given by hand, and counted. */
-class Feedable {
-  calls = 0
-  atOnce = 0
-  mostAtOnce = 0
-  answer: () => unknown = () => ({ n: this.calls })
-
-  readonly fetch = async (): Promise<object> => {
-    this.calls += 1
-    this.atOnce += 1
-    this.mostAtOnce = Math.max(this.mostAtOnce, this.atOnce)
-    try {
-      return (await this.answer()) as object
-    } finally {
-      this.atOnce -= 1
-    }
-  }
-}
 const hour = 3_600_000
 const nothing = (): void => {}
 
@@ -105,6 +88,8 @@ describe('a fetch that fails', () => {
       },
       /down/,
     ],
+    ['rejects', () => Promise.reject(new Error('away')), /away/],
+    ['throws what is no error', () => Promise.reject('a text'), /a text/],
     ['gives nothing', () => undefined, /undefined/],
     ['gives a text', () => 'text', /string/],
     ['gives what is not JSON', () => ({ at: new Date(0) }), /at/],
@@ -116,12 +101,57 @@ describe('a fetch that fails', () => {
     const added = contexts.addSource({ contextId: 's', fetch: source.fetch, refreshIntervalMs: hour })
     await until(() => added.status.lastSuccessAt !== null)
     source.answer = answer
-    await expect(added.refresh()).rejects.toThrow(message)
+    const error: unknown = await added.refresh().catch((caught: unknown) => caught)
+    expect(error instanceof Error ? error.message : error).toMatch(message)
     expect(added.status).toMatchObject({ failures: 1, lastError: expect.objectContaining({ message: expect.stringMatching(message) }) })
     expect((await contexts.get('s'))?.state).toEqual({ n: 1 })
     source.answer = () => ({ n: 'again' })
     await added.refresh()
     expect(added.status).toMatchObject({ failures: 0, lastError: null, version: 2 })
+  })
+
+  test('that never answers is given up in time, its signal says so, and what it gives later is not looked at', async () => {
+    const contexts = engine()
+    const signals: AbortSignal[] = []
+    let late = nothing
+    let calls = 0
+    const added = contexts.addSource({
+      contextId: 's',
+      timeoutMs: 30,
+      refreshIntervalMs: hour,
+      fetch: (_, { signal }) => {
+        signals.push(signal)
+        calls += 1
+        if (calls !== 2) return { n: calls }
+        return new Promise((resolve) => (late = () => resolve({ late: true })))
+      },
+    })
+    await until(() => added.status.lastSuccessAt !== null)
+    const error: unknown = await added.refresh().catch((caught: unknown) => caught)
+    expect(isContextdError(error, 'timeout') && error.message).toContain('30 ms (timeoutMs)')
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false, true])
+    expect(added.status).toMatchObject({ failures: 1, running: false, version: 1 })
+    late()
+    await added.refresh()
+    expect((await contexts.get('s'))?.state).toEqual({ n: 3 })
+  })
+
+  test('R16: the next fetch comes after a longer pause, the longer the more it failed', async () => {
+    const contexts = engine()
+    const source = new Feedable()
+    source.answer = () => {
+      throw new Error('down')
+    }
+    const added = contexts.addSource({ contextId: 's', fetch: source.fetch, refreshIntervalMs: 60_000 })
+    await until(() => added.status.failures === 1)
+    const pauses: number[] = []
+    for (let failures = 1; failures < 5; failures += 1) {
+      pauses.push(added.status.nextRunAt! - Date.now())
+      await added.refresh().catch(nothing)
+    }
+    const within = (ms: number): boolean[] => pauses.map((each) => each > ms * 0.7 && each <= ms)
+    expect(within(120_000)[0] && within(240_000)[1] && within(300_000)[2] && within(300_000)[3]).toBe(true)
+    expect(source.calls).toBe(5)
   })
 
   test('R16: the pauses double from the interval on, up to five minutes, with jitter', () => {
@@ -224,6 +254,9 @@ test('what a former leader fetched is not written once another has taken over, w
 test.each([
   ['no object', null, /takes an object/],
   ['no fetch', { contextId: 's', refreshIntervalMs: 1 }, /fetch/],
+  ['a time limit of 0', { contextId: 's', fetch: () => ({}), refreshIntervalMs: 1, timeoutMs: 0 }, /timeoutMs/],
+  ['an interval longer than a timer', { contextId: 's', fetch: () => ({}), refreshIntervalMs: 2 ** 31 }, /refreshIntervalMs/],
+  ['an interval below 0', { contextId: 's', fetch: () => ({}), refreshIntervalMs: -1 }, /refreshIntervalMs/],
   ['an interval of 0', { contextId: 's', fetch: () => ({}), refreshIntervalMs: 0 }, /refreshIntervalMs/],
   ['half an interval', { contextId: 's', fetch: () => ({}), refreshIntervalMs: 0.5 }, /refreshIntervalMs/],
   ['an unknown option', { contextId: 's', fetch: () => ({}), refreshIntervalMs: 1, intervall: 2 }, /intervall/],
@@ -236,6 +269,34 @@ test.each([
   const contexts = engine()
   expect(() => contexts.addSource(options as never)).toThrow(TypeError)
   expect(() => contexts.addSource(options as never)).toThrow(message)
+})
+
+test('many who ask on many nodes while a fetch is under way get that one', async () => {
+  const shared = new SharedMemory()
+  const nodes = Array.from({ length: 3 }, () => engine(shared.handle()))
+  const source = new Feedable()
+  const added = nodes.map((contexts) => contexts.addSource({ contextId: 's', fetch: source.fetch, refreshIntervalMs: hour }))
+  await until(() => added.some(({ status }) => status.lastSuccessAt !== null))
+  let release = nothing
+  source.answer = () => new Promise((resolve) => (release = () => resolve({ n: source.calls })))
+  const asked = Promise.all(added.flatMap((each) => [each.refresh(), each.refresh()]))
+  await until(() => source.calls === 2)
+  await pause(50)
+  release()
+  source.answer = () => ({ n: source.calls })
+  await asked
+  // Those who came too late for the one that was under way share another.
+  expect(source.calls).toBeLessThanOrEqual(3)
+  expect(source.mostAtOnce).toBe(1)
+})
+
+test('refresh right after addSource waits for the first fetch', async () => {
+  const contexts = engine()
+  const source = new Feedable()
+  const added = contexts.addSource({ contextId: 's', fetch: source.fetch, refreshIntervalMs: hour })
+  await added.refresh()
+  expect(added.status).toMatchObject({ leader: true, version: 1 })
+  expect(source.calls).toBeLessThanOrEqual(2)
 })
 
 test('two sources of one context on one node are a mistake; an id that is none too', () => {

@@ -64,6 +64,7 @@ export class Term {
       if (this.#running === running) this.#running = null
     })
     this.#running = running
+    this.#listener.began()
     return running
   }
 
@@ -80,7 +81,6 @@ export class Term {
   async #run(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer)
     const began = performance.now()
-    this.#listener.began()
     try {
       const version = await this.#refreshed()
       this.#check()

@@ -1,0 +1,148 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { engines } from '../../support/stores.ts'
+import { until } from '../../support/until.ts'
+import type { ContextBackend } from '../backends/backend.ts'
+import { redisBackend } from '../backends/redis/redis.ts'
+import { clusterId } from '../leader.ts'
+import { startRedisServer } from '../testing/redis-server.ts'
+import type { RedisServer } from '../testing/redis-server.ts'
+
+let redis: RedisServer
+let admin: Redis
+beforeAll(async () => {
+  redis = await startRedisServer()
+  admin = new Redis(redis.url)
+})
+afterAll(async () => {
+  admin.disconnect()
+  await redis.stop()
+})
+beforeEach(() => admin.flushall())
+const engine = engines()
+const hour = 3_600_000
+const nothing = (): void => {}
+const leaseMs = 1_500
+
+/** A node whose source says who fetched, and can be held up on its way to the store. */
+function node(name: string, backend: ContextBackend = redisBackend(redis.url)) {
+  const contexts = engine({ backend, leaseMs })
+  const tokens: number[] = []
+  const data = { by: name, n: 0 }
+  const added = contexts.addSource({
+    contextId: 's',
+    fetch: (_, { token }) => {
+      tokens.push(token)
+      data.n += 1
+      return [{ id: 'a', ...data }]
+    },
+    refreshIntervalMs: hour,
+    materialize: [{ key: 'copy', type: 'list' }],
+  })
+  return { contexts, added, tokens }
+}
+
+/** What a paused process comes back to: its leases are over, and another node leads and has written. */
+async function takenOver(): Promise<ReturnType<typeof node>> {
+  await admin.del(`contextd:{ctx:${clusterId}}:locks`, 'contextd:{ctx:s}:locks')
+  const other = node('b')
+  await until(() => other.added.status.lastSuccessAt !== null)
+  return other
+}
+
+const written = async (): Promise<unknown[]> => [await admin.lrange('copy', 0, -1), await admin.hget('contextd:{ctx:s}:row', 'v')]
+
+test.each(['commit', 'swap'] as const)('F29: a leader that is paused right before its %s writes nothing when it goes on', async (step) => {
+  const backend = redisBackend(redis.url)
+  let arrived: () => void
+  let goOn = nothing
+  const isThere = new Promise<void>((resolve) => (arrived = resolve))
+  let held = false
+  const gate = async (): Promise<void> => {
+    if (!held) return
+    held = false
+    const passed = new Promise<void>((resolve) => (goOn = resolve))
+    arrived()
+    await passed
+  }
+  const commit = backend.commit.bind(backend)
+  const swap = backend.materialized!.swap.bind(backend.materialized)
+  backend.commit = async (batch) => {
+    if (step === 'commit' && batch.contextId === 's') await gate()
+    return commit(batch)
+  }
+  backend.materialized!.swap = async (keys, fence) => {
+    if (step === 'swap') await gate()
+    return swap(keys, fence)
+  }
+  const a = node('a', backend)
+  await until(() => a.added.status.lastSuccessAt !== null)
+  held = true
+  const asked = a.added.refresh()
+  await isThere
+  const b = await takenOver()
+  const before = await written()
+  goOn()
+  // Whichever node leads, it is fetched for who asked.
+  await asked
+  await b.added.refresh()
+  expect(before[0]).toEqual(['{"id":"a","by":"b","n":1}'])
+  const after = await written()
+  expect(after[0]).toEqual([expect.stringContaining('"by":"b"')])
+  const states = (await b.contexts.history('s')).toReversed().map(({ changes }) => JSON.stringify(changes))
+  const turn = states.findIndex((text) => text.includes('"b"'))
+  expect(states.slice(turn).filter((text) => text.includes('"a"') && text.includes('"value":"a"'))).toEqual([])
+  expect(Math.max(...a.tokens)).toBeLessThan(Math.min(...b.tokens))
+})
+
+test('a request that is under way while the leader is killed is carried out by the next one, without an error', async () => {
+  const a = node('a')
+  await until(() => a.added.status.lastSuccessAt !== null)
+  const b = engine({ backend: redisBackend(redis.url), leaseMs: 400 })
+  let fetched = 0
+  const onB = b.addSource({ contextId: 's', fetch: () => ({ by: 'b', fetched: (fetched += 1) }), refreshIntervalMs: hour })
+  // Gone without a word: nobody answers, and its write lock lasts a little longer than its lead.
+  await a.contexts.close()
+  await admin.del(`contextd:{ctx:${clusterId}}:locks`)
+  const other = redisBackend(redis.url)
+  await other.open()
+  await other.lock({
+    contextId: 's',
+    key: '~source',
+    hold: 'gone',
+    holder: { userId: null, actor: 'server' },
+    ttlMs: 700,
+    extend: false,
+    now: Date.now(),
+  })
+  await onB.refresh()
+  await other.close()
+  expect(fetched).toBeGreaterThan(0)
+  expect(onB.status).toMatchObject({ leader: true, failures: 0, lastError: null })
+})
+
+test('a lock that the store has lost is taken anew, and the fetch is made again', async () => {
+  const a = node('a')
+  await until(() => a.added.status.lastSuccessAt !== null)
+  await admin.del('contextd:{ctx:s}:locks')
+  await a.added.refresh()
+  expect(a.added.status).toMatchObject({ failures: 0, lastError: null, version: 2 })
+  expect((await written())[0]).toEqual([expect.stringContaining('"by":"a"')])
+  expect(a.tokens.at(-1)).toBeGreaterThan(a.tokens[0]!)
+})
+
+test('requests that the store has lost are made again', async () => {
+  const a = node('a')
+  await until(() => a.added.status.lastSuccessAt !== null)
+  const b = node('b')
+  const { length } = a.tokens
+  await b.added.refresh()
+  expect(a.tokens.length).toBe(length + 1)
+  // As after a failover to a replica that was behind: what was asked is not there any more.
+  await admin.del(...(await admin.keys('contextd:{ctx:~source:s}:*')))
+  await pause(20)
+  await b.added.refresh()
+  expect(a.tokens.length).toBe(length + 2)
+  expect(b.tokens).toEqual([])
+})
