@@ -16,13 +16,13 @@ interface LoggedError {
 }
 
 /**
- * Details as they may leave the process: an `error` becomes `err`, the name that loggers know, in plain JSON; what errors carry besides their
- * message stays here, since it may be a part of a state or the claims of a token; passwords in addresses are blotted out.
+ * Details as they may leave the process. An error becomes plain JSON; what it carries besides its message stays here, since that may be a part
+ * of a state or the claims of a token. Passwords in addresses are blotted out.
  */
 export function loggable(details: object): object {
   const out: { [name: string]: unknown } = {}
   for (const [name, value] of Object.entries(details) as [string, unknown][]) {
-    if (name === 'error' || value instanceof Error) out[name === 'error' ? 'err' : name] = loggedError(value, 0)
+    if (name === 'error' || value instanceof Error) out[name] = loggedError(value, 0)
     else out[name] = typeof value === 'string' ? withoutPasswords(value) : value
   }
   return out
@@ -48,7 +48,7 @@ function loggedError(error: unknown, causes: number): LoggedError {
 function messageOf(error: Error): string {
   const message = withoutPasswords(error.message)
   // What V8 could not read it quotes, and that may be a state.
-  if (/is not valid JSON|in JSON at/.test(message))
+  if (/is not valid JSON|JSON at position/.test(message))
     return message.replace(/(?:Unexpected|Expected|Unterminated|Bad |").*/s, 'it is no JSON')
   return isContextdError(error) && quoting.has(error.code) ? message.replaceAll(/"(?:[^"\\]|\\.)*"/g, '"…"') : message
 }

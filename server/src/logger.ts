@@ -11,13 +11,17 @@ export interface Logger {
 /** Says nothing: the default of the engine. */
 export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
+const careful = new WeakSet<Logger>([silentLogger])
+
 /** A logger that is handed only what may be logged; see {@link loggable}. */
 export function carefulLogger(logger: Logger): Logger {
-  if (logger === silentLogger) return logger
-  return {
+  if (careful.has(logger)) return logger
+  const made: Logger = {
     debug: (details, message) => logger.debug(loggable(details), message),
     info: (details, message) => logger.info(loggable(details), message),
     warn: (details, message) => logger.warn(loggable(details), message),
     error: (details, message) => logger.error(loggable(details), message),
   }
+  careful.add(made)
+  return made
 }

@@ -2,7 +2,7 @@ import { isContextdError } from '@contextd/protocol'
 import type { Logger } from './logger.ts'
 
 /** So long nothing must have failed until a store counts as back, ms: one that refuses some calls only is not back at each of the others. */
-const quietMs = 2_000
+const quietMs = 1_000
 
 /** Says once that the store is away, and once that it is back. */
 export class StoreWatch {

@@ -33,6 +33,12 @@ const seriesOf = (expr: string): { name: string; labels: string[] }[] =>
     labels: [...matchers.matchAll(/(\w+)\s*(?:=~|!~|!=|=)/g)].map(([, label]) => label!),
   }))
 
+/** Labels that the series of a metric may have. */
+const labelsOf = (name: string): readonly string[] => {
+  const ours = metrics.find((metric) => name === metric.name || name.replace(/_(bucket|sum|count)$/, '') === metric.name)
+  return [...(ours?.labels ?? ['kind']), 'job', 'instance', 'le']
+}
+
 test('it is a dashboard: rows of panels that do not lie on each other, each with its source, unit and queries', () => {
   expect(dashboard).toMatchObject({ title: 'contextd', uid: 'contextd', id: null })
   expect(dashboard.schemaVersion).toBeGreaterThanOrEqual(36)
@@ -68,10 +74,6 @@ test('every series that it reads is one of a server, and so are their labels', a
   const series = new Set(
     [...types].flatMap(([name, type]) => (type === 'histogram' ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name])),
   )
-  const labelsOf = (name: string): readonly string[] => {
-    const ours = metrics.find((metric) => name === metric.name || name.replace(/_(bucket|sum|count)$/, '') === metric.name)
-    return [...(ours?.labels ?? ['kind']), 'job', 'instance', 'le']
-  }
   for (const expr of exprs) {
     const read = seriesOf(expr)
     expect(read.length, expr).toBeGreaterThan(0)
