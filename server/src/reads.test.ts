@@ -1,4 +1,4 @@
-import type { Change, Delta, JsonObject } from '@contextd/protocol'
+import type { Change, Delta, JsonObject, JsonValue } from '@contextd/protocol'
 import { formats } from '@contextd/protocol'
 import { describe, expect, test, vi } from 'vitest'
 import { engines, storeNames, stores } from '../support/stores.ts'
@@ -70,6 +70,29 @@ describe.each(storeNames)('between on %s', (name) => {
     await expect(contexts.between('a', 6, 4)).rejects.toEqual(code('not_found'))
     await expect(contexts.between('b', 1, 2)).rejects.toEqual(code('not_found'))
     expect((await contexts.between('a', 5, 5)).changes).toEqual([])
+  })
+})
+
+const modified = (value: JsonValue, oldValue: JsonValue): object => ({ a: { action: 'modified', value, oldValue } })
+
+describe('a sync over several commits is their net effect', () => {
+  test.each<[string, JsonObject, JsonObject, JsonObject, object]>([
+    ['modified, then modified', { a: 1 }, { a: 2 }, { a: 3 }, modified(3, 1)],
+    ['added, then modified', {}, { a: 1 }, { a: 2 }, { a: { action: 'added', value: 2 } }],
+    ['added, then removed', {}, { a: 1 }, {}, {}],
+    ['modified, then removed', { a: 1 }, { a: 2 }, {}, { a: { action: 'removed', oldValue: 1 } }],
+    ['removed, then added', { a: 1 }, {}, { a: 2 }, modified(2, 1)],
+    ['removed, then added as it was', { a: 1 }, {}, { a: 1 }, {}],
+    ['there and back', { a: 2 }, { a: 1 }, { a: 2 }, {}],
+    ['a scalar to an object, then a change inside', { a: 1 }, { a: { x: 1 } }, { a: { x: 2 } }, modified({ x: 2 }, 1)],
+    ['a null that stays, over two commits', { a: null, b: 1 }, { a: null, b: 2 }, { a: null, b: 1 }, {}],
+    ['a list edited twice', { a: [1] }, { a: [1, 2] }, { a: [2] }, modified([2], [1])],
+  ])('%s', async (_name, first, second, third, changes) => {
+    const contexts = engine({ deltaFormat: 'verbose' })
+    await commit(contexts, [first, second, third])
+    const { revision } = (await contexts.get('a'))!
+    const delta = { baseVersion: 1, version: 3, revision, changes }
+    expect(await contexts.sync('a', 1)).toEqual({ type: 'delta', delta: expect.objectContaining(delta) as object })
   })
 })
 
