@@ -1,3 +1,4 @@
+import { copyOf } from './copy.ts'
 import type { JsonObject, JsonValue } from './json.ts'
 import type { Container, Position } from './json-shape.ts'
 
@@ -50,5 +51,3 @@ export class Draft {
     return copy
   }
 }
-
-const copyOf = (container: Container): Container => (Array.isArray(container) ? container.slice() : { ...container })

@@ -1,3 +1,4 @@
+import { copyList, copyObject } from './copy.ts'
 import { equal } from './equal.ts'
 import type { JsonObject, JsonValue } from './json.ts'
 import { defaultItemKey, findById, idOf } from './keyed-list.ts'
@@ -28,7 +29,7 @@ function shareObject(previous: JsonObject, next: JsonObject, itemKey: string): J
     const shared = share(old, value, itemKey)
     if (shared !== old) same = false
     if (shared === value) continue
-    copy ??= { ...next }
+    copy ??= copyObject(next)
     copy[key] = shared
   }
   return same ? previous : (copy ?? next)
@@ -43,7 +44,7 @@ function shareList(previous: JsonValue[], next: JsonValue[], itemKey: string): J
     const shared = value === previous[index] ? value : share(find(value, index), value, itemKey)
     if (shared !== previous[index]) same = false
     if (shared === value) continue
-    copy ??= next.slice()
+    copy ??= copyList(next)
     copy[index] = shared
   }
   if (same) return previous
