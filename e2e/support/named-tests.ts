@@ -11,7 +11,7 @@ export interface NamedTest {
 
 /** The tests that a part of a page names, each as `[name](link to its file): title`, with `<br>` between them. */
 export function namedTests(text: string): NamedTest[] {
-  const links = text.matchAll(/\[[^\]]+\]\((?:\.\.\/)+([^)]+\.test\.tsx?)\): (.*?)(?=<br>| \||$)/gm)
+  const links = text.matchAll(/\[[^\]]+\]\((?:\.\.\/)+([^)]+\.(?:test|spec)\.tsx?)\): (.*?)(?=<br>| \||$)/gm)
   return [...links].map(([, file, title]) => ({ file: file!, title: title! }))
 }
 
