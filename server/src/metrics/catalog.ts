@@ -174,7 +174,13 @@ export const metrics: readonly Metric[] = [
     ],
   ),
   metric('gauge', 'sources', [], 'Sources of this node, led or not.', ({ engine }) => engine.sources.added),
-  metric('gauge', 'sources_failing', [], 'Sources whose last refresh on this node failed.', ({ engine }) => engine.sources.failing.size),
+  metric(
+    'gauge',
+    'sources_failing',
+    [],
+    'Sources that this node fetches, and whose last refresh failed.',
+    ({ engine }) => engine.sources.failing,
+  ),
   metric('counter', 'source_refreshes_total', ['result'], 'Refreshes of sources on this node.', ({ engine }) =>
     tallied(engine.sources.refreshes, ['done', 'failed']),
   ),

@@ -17,16 +17,44 @@ export interface EngineParts {
   readonly live: { readonly size: number }
 }
 
+/** What the sources of a node come to. */
+export class SourceMeasures {
+  /** How many there are. */
+  added = 0
+  readonly refreshes = new Tally<'done' | 'failed'>()
+  readonly seconds = new Histogram(fetchBounds)
+  /** Those that this node fetches, and whose last refresh failed. */
+  readonly #failing = new Set<string>()
+
+  get failing(): number {
+    return this.#failing.size
+  }
+
+  done(contextId: string, tookMs: number): void {
+    this.#took('done', tookMs)
+    this.#failing.delete(contextId)
+  }
+
+  failed(contextId: string, tookMs: number): void {
+    this.#took('failed', tookMs)
+    this.#failing.add(contextId)
+  }
+
+  /** Another node fetches it now, or none. */
+  rests(contextId: string): void {
+    this.#failing.delete(contextId)
+  }
+
+  #took(result: 'done' | 'failed', ms: number): void {
+    this.refreshes.add(result)
+    this.seconds.observe(ms / 1_000)
+  }
+}
+
 /** What an engine counts; what costs something begins when it is asked for, see {@link MeasuredBackend.measure}. */
 export class EngineMeasures {
   readonly parts: EngineParts
-  /** Sources of this node, and those of them whose last refresh failed. */
-  readonly sources = {
-    added: 0,
-    failing: new Set<string>(),
-    refreshes: new Tally<'done' | 'failed'>(),
-    seconds: new Histogram(fetchBounds),
-  }
+  readonly sources = new SourceMeasures()
 
   constructor(parts: EngineParts) {
     this.parts = parts

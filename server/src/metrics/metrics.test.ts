@@ -207,6 +207,29 @@ test('leader, locks and cleanups of this node are counted', async () => {
   expect((await metricsOf(url)).value('contextd_locks')).toBe(0)
 })
 
+test('sources of this node are counted, and those that fail', async () => {
+  const { url, contexts } = await served()
+  let fails = false
+  const source = contexts.addSource({
+    contextId: 's',
+    refreshIntervalMs: 3_600_000,
+    fetch: () => {
+      if (fails) throw new Error('mine')
+      return { n: 1 }
+    },
+  })
+  await source.refresh()
+  fails = true
+  await expect(source.refresh()).rejects.toThrow('mine')
+  const read = await metricsOf(url)
+  expect([read.value('contextd_sources'), read.value('contextd_sources_failing'), read.value('contextd_leader')]).toEqual([1, 1, 1])
+  const { done = 0, failed = 0 } = byLabel(read, 'contextd_source_refreshes_total')
+  expect([done > 0, failed, read.value('contextd_source_refresh_seconds_count')]).toEqual([true, 1, done + 1])
+  await source.remove()
+  const after = await metricsOf(url)
+  expect([after.value('contextd_sources'), after.value('contextd_sources_failing')]).toEqual([0, 0])
+})
+
 test('a node that has more contexts open than it can look after in time says by how much', async () => {
   const { url, engine } = await served({}, {}, { beaconMs: 50 })
   const ends = Array.from({ length: 1_000 }, (_, n) => engine.watch(`c:${n}`, { frame: () => {}, head: () => {} }))

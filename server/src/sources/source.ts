@@ -21,6 +21,8 @@ export class Source {
   readonly #node: EngineNode
   readonly #changed: () => void
   #term: Term | null = null
+  /** When the last fetch began, ms. */
+  #beganAt = 0
   #status: OwnStatus = {
     failures: 0,
     lastSuccessAt: null,
@@ -48,8 +50,11 @@ export class Source {
   lead(): void {
     if (this.#term !== null) return
     const term = new Term(this.#node, this.settings, {
-      began: () => this.#of(term, {}),
-      stored: (version) => this.#of(term, { version, failures: 0, lastError: null, lastSuccessAt: this.#node.clock.now() }),
+      began: () => {
+        this.#beganAt = performance.now()
+        this.#of(term, {})
+      },
+      stored: (version) => this.#stored(term, version),
       failed: (error) => this.#failed(term, error),
       next: (inMs) => this.#of(term, { nextRunAt: Math.round(this.#node.clock.now() + inMs) }),
     })
@@ -63,6 +68,7 @@ export class Source {
     const term = this.#term
     if (term === null) return
     this.#term = null
+    this.#node.measures.sources.rests(this.settings.contextId)
     this.#set({ nextRunAt: null })
     await term.end()
   }
@@ -72,10 +78,16 @@ export class Source {
     if (version !== this.#status.version) this.#set({ version })
   }
 
+  #stored(term: Term, version: number): void {
+    this.#node.measures.sources.done(this.settings.contextId, performance.now() - this.#beganAt)
+    this.#of(term, { version, failures: 0, lastError: null, lastSuccessAt: this.#node.clock.now() })
+  }
+
   /** @returns the pause until it is tried again, ms */
   #failed(term: Term, error: unknown): number {
     const { refreshIntervalMs, contextId } = this.settings
     const failures = this.#status.failures + 1
+    this.#node.measures.sources.failed(contextId, performance.now() - this.#beganAt)
     this.#of(term, { failures, lastError: error instanceof Error ? error : new Error(String(error)) })
     this.#node.logger.warn({ contextId, failures, error }, 'a source failed; its last state stays')
     return pauseAfter(failures, refreshIntervalMs, Math.random())

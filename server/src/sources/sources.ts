@@ -29,8 +29,13 @@ export class Sources {
     const { contextId } = settings
     if (this.#sources.has(contextId)) throw new TypeError(`addSource: ${contextId} has a source already; remove that one first`)
     this.#checkKeys(settings)
-    const source = new AddedSource(this.#node, settings, () => this.#sources.delete(contextId))
+    const { sources: measures } = this.#node.measures
+    const source = new AddedSource(this.#node, settings, () => {
+      this.#sources.delete(contextId)
+      measures.added -= 1
+    })
     this.#sources.set(contextId, source)
+    measures.added += 1
     return source
   }
 
