@@ -1,12 +1,15 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { ContextdError, isContextdError, randomToken } from '@contextd/protocol'
 import type { Head, Limits, Snapshot } from '@contextd/protocol'
-import type { ContextBackend, ContextDump, RestoreBatch } from '../backends/backend.ts'
+import { sameHead } from '../backends/backend.ts'
+import type { ContextBackend, ContextDump, RestoreBatch, RestoreResult } from '../backends/backend.ts'
 import type { Clock } from '../clock.ts'
 import { headFrame } from '../commit-attempt.ts'
 import { snapshotOf } from '../history.ts'
 import { frozen } from '../json-copy.ts'
 import { fromStored } from '../known-context.ts'
 import type { Logger } from '../logger.ts'
+import { OneAtATime } from '../one-at-a-time.ts'
 import { inTime } from '../patience.ts'
 import type { ArchivedContext, ExportedContext, OpenArchive } from './archive.ts'
 import { checkArchived } from './archived-context.ts'
@@ -29,10 +32,15 @@ export interface ArchivistOptions {
 }
 
 const tokenLength = 12
+/** How often a store is asked whose answer was lost, and the pause before the second time: doubled each time, ms. */
+const mostTries = 5
+const firstPauseMs = 20
 
 /** Takes contexts to the archive, and brings them back (P13). */
 export class Archivist {
   readonly #options: ArchivistOptions
+  /** By context: what was read first must not come last, in place of something newer. */
+  readonly #exports = new OneAtATime()
 
   constructor(options: ArchivistOptions) {
     this.#options = options
@@ -42,7 +50,11 @@ export class Archivist {
    * Hands the context to the archive as it is stored; it stays.
    * @throws {ContextdError} `not_found` · `backend_unavailable`, `timeout` – also of the archive · `internal` – what is stored does not fit together
    */
-  async export(contextId: string): Promise<Snapshot> {
+  export(contextId: string): Promise<Snapshot> {
+    return this.#exports.run(contextId, () => this.#export(contextId))
+  }
+
+  async #export(contextId: string): Promise<Snapshot> {
     const { archive, backend, open } = this.#options
     await open()
     const dump = await backend.dump(contextId)
@@ -60,15 +72,29 @@ export class Archivist {
    * @throws {ContextdError} `invalid_state`, `too_large` – the archive is damaged · `backend_unavailable`, `timeout` – also of the archive
    */
   async restore(contextId: string, base: Head | null): Promise<Snapshot | null | 'overtaken'> {
-    const { archive, backend, open } = this.#options
+    const { archive, open } = this.#options
     await open()
     const archived = await this.#asked(contextId, () => archive.restore(contextId))
     if (archived === null || archived === undefined) return null
     const batch = this.#batch(contextId, base, archived)
-    if ((await backend.restore(batch)).type === 'conflict') return 'overtaken'
+    const result = await this.#put(batch)
+    // Else it was put in place by an attempt of which nothing was heard.
+    if (result.type === 'conflict' && !sameHead(result.head, batch.head)) return 'overtaken'
     this.#options.restored(contextId, batch.message!)
     const { head, snapshot, createdAt, updatedAt, updatedBy } = batch
     return frozen({ contextId, ...head, state: JSON.parse(snapshot) as Snapshot['state'], createdAt, updatedAt, updatedBy })
+  }
+
+  /** A restore on a head that was named is done once however often it is asked for: so it is, until it is known what came of it. */
+  async #put(batch: RestoreBatch): Promise<RestoreResult> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#options.backend.restore(batch)
+      } catch (error) {
+        if (batch.base === null || tries === mostTries || !isContextdError(error, 'timeout')) throw error
+      }
+      await delay(firstPauseMs * 2 ** (tries - 1))
+    }
   }
 
   close(): Promise<void> {

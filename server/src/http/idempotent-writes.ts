@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { ContextdError } from '@contextd/protocol'
 import type { Answer } from '../commit-queue.ts'
+import { OneAtATime } from '../one-at-a-time.ts'
 import type { Call, Handed, Idempotency } from './call.ts'
 import { submit } from './commit.ts'
 import { HttpProblem } from './problem.ts'
@@ -31,24 +32,15 @@ const digest = (text: string): string => createHash('sha256').update(text).diges
  * the same key finds both.
  */
 export class IdempotentWrites {
-  /** The last write under way of each key: its next one waits for it, so that no number is handed in twice at a time. */
-  readonly #turns = new Map<string, Promise<unknown>>()
+  /** By key, so that no number is handed in twice at a time. */
+  readonly #turns = new OneAtATime()
 
   /**
    * Commits under a key, once.
    * @throws {HttpProblem} 422 – the key was given with another body
    */
-  async write(call: Call, { stream, body }: Idempotency, wanted: Handed): Promise<Answer> {
-    const name = `${call.contextId} ${stream}`
-    const before = this.#turns.get(name) ?? Promise.resolve()
-    const turn = before.then(() => once(call, stream, body, wanted))
-    const settled = turn.catch(() => {})
-    this.#turns.set(name, settled)
-    try {
-      return await turn
-    } finally {
-      if (this.#turns.get(name) === settled) this.#turns.delete(name)
-    }
+  write(call: Call, { stream, body }: Idempotency, wanted: Handed): Promise<Answer> {
+    return this.#turns.run(`${call.contextId} ${stream}`, () => once(call, stream, body, wanted))
   }
 }
 

@@ -1,0 +1,63 @@
+import { expect, test, vi } from 'vitest'
+import { engines } from '../../support/stores.ts'
+import type { RestoreBatch, RestoreResult } from '../backends/backend.ts'
+import { MemoryBackend, memoryBackend } from '../backends/memory.ts'
+import { StoreModel } from '../backends/store-model.ts'
+import { ContextdError } from '@contextd/protocol'
+import type { ExportedContext } from './archive.ts'
+
+const engine = engines()
+
+test('of exports of one context that come at once the newest stays in the archive, however long each takes', async () => {
+  const kept: number[] = []
+  const free: (() => void)[] = []
+  const archive = {
+    async export({ version }: ExportedContext) {
+      // The first is slow.
+      if (version === 1) await new Promise<void>((resolve) => free.push(resolve))
+      kept.push(version)
+    },
+    restore: () => null,
+  }
+  const contexts = engine({ backend: memoryBackend(), archive })
+  await contexts.set('a', { n: 1 })
+  const first = contexts.export('a')
+  await vi.waitUntil(() => free.length === 1)
+  await contexts.set('a', { n: 2 })
+  const second = contexts.export('a')
+  await contexts.set('b', { n: 1 })
+  // Another context does not wait.
+  const other = contexts.export('b')
+  await vi.waitUntil(() => free.length === 2)
+  expect(kept).toEqual([])
+  for (const each of free) each()
+  expect((await Promise.all([first, second, other])).map(({ version }) => version)).toEqual([1, 2, 1])
+  expect(kept.at(-1)).toBe(2)
+})
+
+/** Does what it is asked, and says that it does not know, as often as it is told to. */
+class Unanswering extends MemoryBackend {
+  silent = 0
+  override async restore(batch: RestoreBatch): Promise<RestoreResult> {
+    const result = await super.restore(batch)
+    this.silent -= 1
+    if (this.silent >= 0) throw new ContextdError('timeout', 'Nobody knows.', { details: { outcome: 'unknown' } })
+    return result
+  }
+}
+
+test('F2: a restore of which nothing is heard is asked for again, and done once; one in place of what is there is not', async () => {
+  const store = new StoreModel()
+  const backend = new Unanswering(store)
+  const archive = { export: () => {}, restore: () => ({ version: 7, state: { n: 7 } }) }
+  const contexts = engine({ backend, archive })
+  backend.silent = 2
+  const found = await contexts.get('a')
+  expect(found).toMatchObject({ version: 7, state: { n: 7 } })
+  expect(store.load('a')!.row.head.revision).toBe(found!.revision)
+  backend.silent = 99
+  await expect(contexts.get('b')).rejects.toMatchObject({ code: 'timeout' })
+  // Others may have written on what an earlier attempt has put in place.
+  backend.silent = 1
+  await expect(contexts.restore('a')).rejects.toMatchObject({ code: 'timeout', details: { outcome: 'unknown' } })
+})
