@@ -303,16 +303,12 @@ describe('R14: its locks', () => {
     const context = instance(undefined, { backend })
     await context.acquireLock({ key: 'user', lockTimeout: 50 })
     const commit = backend.commit.bind(backend)
-    let goOn = (): void => {}
-    const held = new Promise<void>((resolve) => (goOn = resolve))
+    const next = context.acquireLock({ key: 'user', retryDelay: 5, maxRetries: 1_000 })
     backend.commit = async (batch) => {
-      await held
+      expect(await next).toBe(true)
       return await commit(batch)
     }
-    const refused = expect(context.updateContext('user', 'stale')).rejects.toEqual(code('locked'))
-    expect(await context.acquireLock({ key: 'user', retryDelay: 5, maxRetries: 1_000 })).toBe(true)
-    goOn()
-    await refused
+    await expect(context.updateContext('user', 'stale')).rejects.toEqual(code('locked'))
     await context.updateContext('user', 'next')
     expect(await context.getContext()).toEqual({ user: 'next' })
   })
