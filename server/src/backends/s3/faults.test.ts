@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { ContextdError } from '@contextd/protocol'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { bucket, freshPrefix, opened, proxied } from '../../../support/s3-store.ts'
 import type { S3Fault, S3Proxy } from '../../../support/s3-proxy.ts'
 import { until } from '../../../support/until.ts'
@@ -71,7 +71,7 @@ test.each<[string, S3Fault]>([
   ['was 409', { type: 'answer', status: 409, code: 'ConditionalRequestConflict' }],
   ['was 404', { type: 'answer', status: 404, code: 'NoSuchKey' }],
   ['was 400, for a body that was damaged on its way', { type: 'answer', status: 400, code: 'XAmzContentSHA256Mismatch' }],
-])('a write whose answer %s is stored once, and told so', async (_what, fault) => {
+])('F2, G3: a write whose answer %s is stored once, and told so', async (_what, fault) => {
   const { proxy, backend, other } = await pair()
   failPuts(proxy, fault)
   const first = await store(backend, { members: [{ stream: at(1) }, {}] })
@@ -154,6 +154,31 @@ test('a store that asks to slow down for long is unavailable: nothing is written
   await store(backend, { base })
 })
 
+test('requests are made again after a random part of a time that grows, so that nodes do not keep step', async () => {
+  const { proxy, backend } = await pair({ patienceMs: 300, pauseMs: 10_000 })
+  const { head: base } = await store(backend)
+  let asked = 0
+  proxy.fault = () => {
+    asked += 1
+    return { type: 'answer', status: 503, code: 'SlowDown' }
+  }
+  const random = vi.spyOn(Math, 'random')
+  onTestFinished(() => random.mockRestore())
+  const triesAt = async (part: number, call: () => Promise<unknown>): Promise<number> => {
+    random.mockReturnValue(part)
+    asked = 0
+    await errorOf(call())
+    return asked
+  }
+  for (const call of [() => backend.load(contextId), () => backend.commit(batchOf({ base }))]) {
+    // 10, 20, 40, 80, 160 ms: the fifth is beyond the patience, the sixth request the last.
+    const longest = await triesAt(0.999, call)
+    expect(longest).toBeGreaterThan(2)
+    expect(longest).toBeLessThanOrEqual(7)
+    expect(await triesAt(0, call)).toBeGreaterThan(longest)
+  }
+})
+
 test('a store that fails for long has perhaps written', async () => {
   const { proxy, backend } = await pair({ patienceMs: 200 })
   const { head: base } = await store(backend)
@@ -197,7 +222,7 @@ test.each<S3Fault>([{ type: 'cut' }, { type: 'answer', status: 500, code: 'Inter
   },
 )
 
-test('a store that hangs is unavailable for reads and unknown for writes; it is used again when it goes on', async () => {
+test('F18: a store that hangs is unavailable for reads and unknown for writes; it is used again when it goes on', async () => {
   const { backend } = await pair({ requestMs: 700, patienceMs: 300 })
   const { head: base } = await store(backend)
   const batch = batchOf({ base })

@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { inspect } from 'node:util'
 import { ContextdError } from '@contextd/protocol'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { runCli } from '../../../support/cli.ts'
 import { backendAt, freshPrefix, opened, proxied } from '../../../support/s3-store.ts'
 import { batchOf, refuse, store } from '../../testing/contract/kit.ts'
 import { startS3Server } from '../../testing/s3-server.ts'
@@ -148,7 +149,7 @@ test('stores that want etags in quotes and those that want them without are both
   }
 })
 
-test("another program's objects are refused, and not touched", async () => {
+test('F33: objects of another program are refused, and not touched', async () => {
   const prefix = freshPrefix()
   const others = new Bucket(`${server.endpoint}/contexts`, 'us-east-1', server.keys, 2_000)
   await others.write(`${prefix}contextd.json`, null, '{"app":"other"}', '')
@@ -171,6 +172,26 @@ test.each([
   const proxy = await proxied(server)
   proxy.fault = () => ({ type: 'answer', status, code })
   expect(await refusalOf(backendAt(server, freshPrefix(), { endpoint: proxy.endpoint }))).toMatch(message)
+})
+
+test('F43: the command says in one line what is wrong with a bucket, without its keys', async () => {
+  const proxy = await proxied(server)
+  proxy.conditions = 'ignored'
+  await opened(server, 'mine/')
+  const run = async (bucket: string, keys: S3Server['keys'], endpoint = server.endpoint): Promise<string> => {
+    vi.stubEnv('AWS_ACCESS_KEY_ID', keys.accessKeyId)
+    vi.stubEnv('AWS_SECRET_ACCESS_KEY', keys.secretAccessKey)
+    onTestFinished(() => void vi.unstubAllEnvs())
+    const { code, out, err } = await runCli(['get', 'a', '--store', `s3://${bucket}?endpoint=${endpoint}`])
+    expect([code, out]).toEqual([1, ''])
+    expect(err).toMatch(/^contextd: .*\n$/)
+    for (const { secretAccessKey } of [server.keys, server.readOnlyKeys]) expect(err).not.toContain(secretAccessKey)
+    return err
+  }
+  expect(await run('nowhere', server.keys)).toMatch(/bucket nowhere at \S+ does not exist\. Make it, or check its name/)
+  expect(await run('contexts/mine', server.readOnlyKeys)).toMatch(/does not allow its user what is needed/)
+  expect(await run('contexts/mine', { ...server.keys, secretAccessKey: 'sesame' })).toMatch(/refuses the secret key/)
+  expect(await run(`contexts/${freshPrefix()}`, server.keys, proxy.endpoint)).toMatch(/lacks conditional writes/)
 })
 
 test('after close() nothing is answered, and closing twice is closing once', async () => {
