@@ -1,20 +1,15 @@
 import { truncate, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createClient } from '@contextd/client'
-import type { ContextHandle } from '@contextd/client'
-import { createContexts, createServer } from 'contextd'
-import { redisBackend } from 'contextd/backends/redis'
-import { startRedisServer } from 'contextd/testing'
+import { startRedisCluster, startRedisSentinel, startRedisServer } from 'contextd/testing'
 import type { RedisServer } from 'contextd/testing'
 import { Redis } from 'ioredis'
 import { expect, test } from 'vitest'
+import { allShow, goOn, noteId, noteNode } from '../support/note-nodes.ts'
+import type { NoteNode } from '../support/note-nodes.ts'
 import { closeAfter, closeAfterEach } from '../support/open-world.ts'
+import { cutOff } from '../support/redis-failover.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { until } from '../support/wait.ts'
-
-type Notes = { [id: `note:${string}`]: { state: { n: number } } }
-type Note = ContextHandle<{ n: number }>
-const id = 'note:rolled'
 
 closeAfterEach()
 
@@ -35,50 +30,23 @@ async function proxyTo(port: number): Promise<TcpProxy> {
   return proxy
 }
 
-/** A node on a Redis with a client that has the note open, and every reset that it is told. */
-async function nodeOn(port: number): Promise<{ note: Note; resets: string[] }> {
-  const contexts = createContexts({ backend: redisBackend({ url: `redis://127.0.0.1:${port}`, redisOptions: { commandTimeout: 1_000 } }) })
-  const server = createServer({ contexts })
-  await server.listen({ port: 0 })
-  const client = createClient<Notes>({ url: server.url! })
-  closeAfter(async () => {
-    await client.destroy()
-    await server.close({ drainMs: 0 })
-    await contexts.close()
-  })
-  const note = client.context(id, { initial: { n: 0 } })
-  note.subscribe(() => {})
-  await note.ready({ live: true })
-  const resets: string[] = []
-  note.status.subscribe(({ reset }, previous) => {
-    if (reset !== null && reset !== previous.reset) resets.push(reset)
-  })
-  return { note, resets }
-}
-
-const all = (notes: readonly { note: Note }[], n: number): boolean => notes.every(({ note }) => note.get()?.n === n)
-
-/** Everybody goes on from a state, each write once. */
-async function goOn(nodes: readonly { note: Note }[], from: number): Promise<void> {
-  await Promise.all(nodes.map(({ note }) => note.at('n').increment(10)))
-  await until('all go on from there', () => all(nodes, from + 10 * nodes.length))
-}
+const nodeOn = (port: number): Promise<NoteNode> => noteNode({ url: `redis://127.0.0.1:${port}` })
 
 test('F4, G7: commits that a power cut took from the append-only file are declared to everybody who saw them', async () => {
   const { redis } = await redisWith({ appendOnly: 'always' })
   const nodes = [await nodeOn(redis.port), await nodeOn(redis.port)]
   await nodes[0]!.note.at('n').set(1)
-  await until('both have the first', () => all(nodes, 1))
+  await until('both have the first', () => allShow(nodes, 1))
   const file = join(redis.directory, 'appendonlydir', 'appendonly.aof.1.incr.aof')
   const { size } = await stat(file)
   await nodes[0]!.note.at('n').set(2)
   await nodes[1]!.note.at('n').set(3)
-  await until('both have all', () => all(nodes, 3))
+  await until('both have all', () => allShow(nodes, 3))
   await redis.kill()
   // In the middle of what came next.
   await truncate(file, size + 40)
   await redis.restart()
-  await until('both are on what was left', () => all(nodes, 1))
+  await until('both are on what was left', () => allShow(nodes, 1))
   expect(nodes.map(({ resets }) => resets)).toEqual([['rolled_back'], ['rolled_back']])
   await goOn(nodes, 1)
 })
@@ -115,16 +83,16 @@ test('F6, G7: after a failover to a replica that was behind, what it never had i
   const front = await proxyTo(primary.port)
   const nodes = [await nodeOn(front.port), await nodeOn(front.port)]
   await nodes[0]!.note.at('n').set(1)
-  await until('both have the first', () => all(nodes, 1))
+  await until('both have the first', () => allShow(nodes, 1))
   await stale()
   await nodes[0]!.note.at('n').set(2)
   await nodes[1]!.note.at('n').set(3)
-  await until('both have all', () => all(nodes, 3))
+  await until('both have all', () => allShow(nodes, 3))
   await primary.kill()
   front.target = replica.port
   await promote()
   front.cut()
-  await until('both are on what the replica had', () => all(nodes, 1))
+  await until('both are on what the replica had', () => allShow(nodes, 1))
   expect(nodes.map(({ resets }) => resets)).toEqual([['rolled_back'], ['rolled_back']])
   await goOn(nodes, 1)
 })
@@ -134,7 +102,7 @@ test('F7, G7: two primaries at once: after the split one history holds, and thos
   const [old, young] = [await proxyTo(primary.port), await proxyTo(primary.port)]
   const nodes = [await nodeOn(old.port), await nodeOn(young.port)]
   await nodes[0]!.note.at('n').set(1)
-  await until('both have the first', () => all(nodes, 1))
+  await until('both have the first', () => allShow(nodes, 1))
   await stale()
   await promote()
   young.target = replica.port
@@ -144,7 +112,55 @@ test('F7, G7: two primaries at once: after the split one history holds, and thos
   expect(nodes.map(({ note }) => note.get()?.n)).toEqual([101, 1_001])
   old.target = replica.port
   old.cut()
-  await until('both are on one history', () => all(nodes, 1_001))
+  await until('both are on one history', () => allShow(nodes, 1_001))
   expect(nodes.map(({ resets }) => resets)).toEqual([['rolled_back'], []])
   await goOn(nodes, 1_001)
 })
+
+/** A store with a replica for what holds the note. */
+interface Replicated {
+  readonly redis: Parameters<typeof noteNode>[0]
+  readonly primary: RedisServer
+  readonly replica: RedisServer
+}
+
+async function behindSentinel(): Promise<Replicated> {
+  const sentinel = await startRedisSentinel()
+  closeAfter(() => sentinel.stop())
+  return { redis: { redisOptions: sentinel.options }, primary: sentinel.master, replica: sentinel.replica }
+}
+
+async function onCluster(): Promise<Replicated> {
+  const cluster = await startRedisCluster({ replicas: true })
+  closeAfter(() => cluster.stop())
+  const owner = await cluster.ownerOf(await cluster.admins[0]!.cluster('KEYSLOT', `contextd:{ctx:${noteId}}:row`))
+  const seeds = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }))
+  return { redis: { redisOptions: { cluster: seeds } }, primary: cluster.nodes[owner]!, replica: cluster.nodes[owner + 3]! }
+}
+
+test.each([
+  ['by a Sentinel', behindSentinel],
+  ['of a Cluster', onCluster],
+])(
+  'F6, G7: after a failover %s to a replica that was behind, the loss is declared to all, and what was under way is stored once',
+  async (_how, open) => {
+    const { redis, primary, replica } = await open()
+    const nodes = [await noteNode(redis), await noteNode(redis), await noteNode(redis)]
+    await nodes[0]!.note.at('n').set(1)
+    await until('all have the first', () => allShow(nodes, 1))
+    await cutOff(primary, replica)
+    await nodes[0]!.note.at('n').set(2)
+    await nodes[1]!.note.at('n').set(3)
+    await until('all have what will be lost', () => allShow(nodes, 3))
+    await primary.kill()
+    const writes = nodes.map(({ note }) => note.at('n').increment(10))
+    await until('all are on what the replica had, and what they wrote since', () => allShow(nodes, 31))
+    await Promise.all(writes)
+    expect(nodes.map(({ resets }) => resets)).toEqual(nodes.map(() => ['rolled_back']))
+    await goOn(nodes, 31)
+    const stored = await Promise.all(nodes.map(({ contexts }) => contexts.get(noteId)))
+    expect(new Set(stored.map((snapshot) => snapshot!.revision)).size).toBe(1)
+    expect(stored[0]).toMatchObject({ state: { n: 61 }, version: 7 })
+    await until('nobody has another version', () => nodes.every(({ note }) => note.status.get().version === 7))
+  },
+)
