@@ -88,7 +88,9 @@ export class Cleaner {
     const find = async (count: number): Promise<{ contextId: string }[]> =>
       (await backend.prunable({ ...retained, limit: count })).map((contextId) => ({ contextId }))
     await this.#each({ limit, goesOn, find, atOnce: prunedAtOnce }, async ({ contextId }) => {
-      cleaned.deltas += await this.#pruneOne(contextId, retained)
+      // Several are under way: what has been counted is read after the wait.
+      const dropped = await this.#pruneOne(contextId, retained)
+      cleaned.deltas += dropped
     })
   }
 
