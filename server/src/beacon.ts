@@ -16,6 +16,8 @@ export const headsPerSecond = 2_000
 /** Most heads of one call. */
 const headsPerCall = 500
 const ticksPerInterval = 50
+/** Pause before heads are asked for again that may have been missed and could not be read, ms. */
+const againMs = 100
 
 /** Reads the heads of the contexts that a node has open, one after the other, spread evenly over the interval. */
 export class Beacon {
@@ -79,7 +81,7 @@ export class Beacon {
       this.#all = 'reading'
       const contextIds = [...this.#watched]
       for (let from = 0; from < contextIds.length; from += headsPerCall) {
-        await this.#read(contextIds.slice(from, from + headsPerCall))
+        await this.#readSoon(contextIds.slice(from, from + headsPerCall))
       }
     } while ((this.#all as string) === 'again')
     this.#all = 'no'
@@ -123,7 +125,16 @@ export class Beacon {
     this.#round = { left: this.size, began: now, lastMs: now - this.#round.began }
   }
 
-  async #read(contextIds: readonly string[]): Promise<void> {
+  /** The store may tell that it is back a little before it answers. After an interval all was read without this. */
+  async #readSoon(contextIds: readonly string[]): Promise<void> {
+    const end = performance.now() + this.#options.intervalMs
+    while (!(await this.#read(contextIds)) && this.#timer !== null && performance.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, againMs))
+    }
+  }
+
+  /** False: they could not be read. */
+  async #read(contextIds: readonly string[]): Promise<boolean> {
     const { backend, logger, told } = this.#options
     try {
       const heads = await backend.heads(contextIds)
@@ -131,9 +142,11 @@ export class Beacon {
         const head = heads[index]
         if (head && this.#watched.has(contextId)) told(contextId, head)
       })
+      return true
     } catch (error) {
       // That the store is away is said elsewhere, once.
       logger.debug({ error }, 'heads could not be read')
+      return false
     }
   }
 }
