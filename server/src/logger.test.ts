@@ -1,20 +1,27 @@
 import { Writable } from 'node:stream'
-import { ContextdError } from '@contextd/protocol'
+import { ContextdError, defineContext } from '@contextd/protocol'
+import type { JsonObject, StandardSchema } from '@contextd/protocol'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import { served } from '../support/served.ts'
 import { until } from '../support/until.ts'
 import { MemoryBackend } from './backends/memory.ts'
 import { StoreModel } from './backends/store-model.ts'
+import { createContexts } from './contexts.ts'
 import { loggable } from './log-details.ts'
 import { carefulLogger } from './logger.ts'
 import type { Logger } from './logger.ts'
 import { SparseLog } from './sparse-log.ts'
+import { SharedMemory } from './testing/shared-memory.ts'
 
 interface Line {
   readonly level: number
   readonly msg: string
   readonly [detail: string]: unknown
+}
+
+const anything: StandardSchema<JsonObject> = {
+  '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value: value as JsonObject }) },
 }
 
 /** A logger of pino as an application makes it, and what it wrote. */
@@ -108,6 +115,52 @@ describe('what is logged of an error', () => {
     Object.assign(other, { cause: one })
     expect(JSON.stringify(loggable({ error: one })).length).toBeLessThan(20_000)
   })
+})
+
+const quoting = (): never => {
+  throw new ContextdError('invalid_state', 'text is "private", which it must not be.')
+}
+
+test('sources, hooks, migrations and archives that fail say why, and quote no state', async () => {
+  const { logger, lines } = written()
+  const shared = new SharedMemory()
+  const old = createContexts({ backend: shared.handle(), contexts: [defineContext('old', { state: anything, version: 1 })] })
+  await old.set('old', { text: 'private' })
+  await old.close()
+  const { contexts } = await served(
+    {},
+    {
+      logger,
+      backend: shared.handle(),
+      hooks: { afterCommit: quoting },
+      archive: { export: quoting, restore: () => ({ version: 1, state: 'private' }) as never },
+      contexts: [
+        defineContext('old', {
+          state: anything,
+          version: 2,
+          migrate: quoting,
+        }),
+      ],
+    },
+  )
+  await contexts.set('a', { text: 'private' })
+  await expect(contexts.get('old')).rejects.toMatchObject({ code: 'invalid_state' })
+  await expect(contexts.export('a')).rejects.toMatchObject({ code: 'invalid_state' })
+  await expect(contexts.restore('a')).rejects.toMatchObject({ code: 'invalid_state' })
+  const { contexts: fetching } = await served({}, { logger })
+  const source = fetching.addSource({
+    contextId: 's',
+    refreshIntervalMs: 3_600_000,
+    fetch: () => [{ id: 'private', at: () => {} }] as never,
+  })
+  await expect(source.refresh()).rejects.toThrow(/./)
+  for (const message of [
+    'the hook afterCommit failed',
+    'a context could not be moved on to the version of its definition',
+    'a source failed; its last state stays',
+  ])
+    expect(lines.map(({ msg }) => msg)).toContain(message)
+  expect(JSON.stringify(lines)).not.toContain('private')
 })
 
 /** A store that is away when it is told to. */
