@@ -129,6 +129,11 @@ test('F28: a client goes on over the jump: what it sent before is told its verdi
   session.send('a', [{ seq: 2, incarnation, operations: increment }])
   expect(await session.outcome('a', 2)).toMatchObject({ type: 'applied', head: { version: 2 } })
   expect(await contexts.get('a')).toMatchObject({ version: 3, state: { n: 3 } })
+  // To the server's clock this session begins in the future.
+  await session.sync('b')
+  session.write('b', '', [[setTo('n', 1)]])
+  await session.client.until(() => session.seen('b').length === 1)
+  expect(await contexts.get('b')).toMatchObject({ version: 1, updatedAt: clock.now() })
 })
 
 test('F28: a schema version is moved on over the jump', async () => {
