@@ -1,10 +1,11 @@
+import { readFile } from 'node:fs/promises'
 import { setTimeout } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { freePort, startRedisServer } from './redis-server.ts'
 import type { RedisServer, RedisServerOptions } from './redis-server.ts'
 
 /** Options of {@link startRedisCluster}. */
-export interface RedisClusterOptions extends Omit<RedisServerOptions, 'tls' | 'password'> {
+export interface RedisClusterOptions extends Omit<RedisServerOptions, 'password'> {
   /** How many nodes own slots. Default 3. */
   readonly masters?: number
   /** Whether each of these has a replica, which takes over when it is gone. Default false. */
@@ -40,19 +41,21 @@ const slotCount = 16_384
 /** Starts a Redis Cluster for a test, in about 2 s. */
 export async function startRedisCluster(options: RedisClusterOptions = {}): Promise<RedisCluster> {
   const { masters = 3, replicas = false, settings, ...rest } = options
+  const encrypted = rest.tls && { 'tls-cluster': 'yes', 'tls-replication': 'yes' }
+  const ca = rest.tls && (await readFile(rest.tls.ca))
   const nodes: RedisServer[] = []
   const busPorts: number[] = []
   try {
     for (let index = 0; index < (replicas ? 2 : 1) * masters; index += 1) {
       const busPort = await freePort()
-      nodes.push(await startRedisServer({ ...rest, settings: { ...settingsOf(busPort), ...settings } }))
+      nodes.push(await startRedisServer({ ...rest, settings: { ...settingsOf(busPort), ...encrypted, ...settings } }))
       busPorts.push(busPort)
     }
   } catch (error) {
     await Promise.all(nodes.map((node) => node.stop()))
     throw error
   }
-  const cluster = new TestRedisCluster(nodes)
+  const cluster = new TestRedisCluster(nodes, ca)
   try {
     await cluster.join(masters, busPorts)
   } catch (error) {
@@ -78,10 +81,10 @@ class TestRedisCluster implements RedisCluster {
   readonly admins: readonly Redis[]
   #ids: readonly string[] = []
 
-  constructor(nodes: readonly RedisServer[]) {
+  constructor(nodes: readonly RedisServer[], ca: Buffer | undefined) {
     this.nodes = nodes
     this.url = nodes[0]!.url
-    this.admins = nodes.map(({ adminUrl }) => new Redis(adminUrl))
+    this.admins = nodes.map(({ adminUrl }) => (ca ? new Redis(adminUrl, { tls: { ca } }) : new Redis(adminUrl)))
     for (const admin of this.admins) admin.on('error', () => {})
   }
 

@@ -4,6 +4,7 @@ import { certificateFor } from '../../../support/certificates.ts'
 import { opened, refusalOf } from '../../../support/redis-store.ts'
 import { until } from '../../../support/until.ts'
 import { contextId, store } from '../../testing/contract/kit.ts'
+import { startRedisCluster } from '../../testing/redis-cluster.ts'
 import { startRedisServer } from '../../testing/redis-server.ts'
 import type { RedisServer, RedisServerOptions } from '../../testing/redis-server.ts'
 import type { StorePublishing } from '../publishing.ts'
@@ -29,6 +30,24 @@ test('TLS: a Redis whose certificate is of an authority of one’s own is used l
   expect(await reader.log(contextId, 0)).toEqual(entries)
   await until(() => heard.length > 0)
   expect(heard).toEqual(['["d",1]'])
+})
+
+test('TLS: the nodes of a Cluster are found and listened to over TLS, each of them', async () => {
+  const certificate = await certificateFor('127.0.0.1')
+  const cluster = await startRedisCluster({ tls: certificate })
+  onTestFinished(() => cluster.stop())
+  const options = { url: cluster.url, redisOptions: { tls: { ca: await readFile(certificate.ca) } } }
+  const [writer, reader] = [await opened(options), await opened(options)]
+  const publishing = reader.publishing as StorePublishing
+  const ids = Array.from({ length: 12 }, (_, index) => `c${index}`)
+  const heard = new Set<string>()
+  for (const id of ids) publishing.subscribe(id, () => heard.add(id))
+  for (const id of ids) await publishing.sockets.confirm(id)
+  for (const id of ids) await store(writer, { contextId: id, message: '["d",1]' })
+  await until(() => heard.size === ids.length)
+  expect((await reader.heads(ids)).map(({ version }) => version)).toEqual(ids.map(() => 1))
+  const lines = await Promise.all(cluster.admins.map((admin) => admin.info('keyspace')))
+  expect(lines.every((line) => line.includes('db0:'))).toBe(true)
 })
 
 test('F43: a certificate that is not trusted, or of another host, is told as that', async () => {
