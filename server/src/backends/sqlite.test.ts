@@ -134,6 +134,23 @@ test('old records and absent contexts that nobody writes to any more are forgott
   expect(await recordOf(backend, {}, 'living')).toEqual({ epoch: 0, last: 0, verdicts: [] })
 })
 
+test('what is past its time is forgotten in small steps, that commits go between', async () => {
+  const file = temporaryFile()
+  const { backend, database } = await openWithConnection(file)
+  const { head: base } = await store(backend, { members: [{ stream: at(1) }] })
+  const add = database.prepare("INSERT INTO records (context, key, epoch, last, used_at, verdicts) VALUES (?, ?, 0, 1, ?, '[]')")
+  database.exec('BEGIN')
+  for (let n = 0; n < 2_500; n += 1) add.run(1 + (n % 50), `old-${n}`, startAt - 1)
+  database.exec('COMMIT')
+  const before = transactionsIn(file)
+  const forgetting = (backend as SqliteBackend).expireRecords(startAt + sessionTtlMs + recordGraceMs, sessionTtlMs)
+  await store(backend, { base })
+  await forgetting
+  // Three of records, one of locks, one of contexts, and a commit that came with the first.
+  expect(transactionsIn(file) - before).toBeGreaterThanOrEqual(3)
+  expect(database.prepare('SELECT key FROM records').all()).toEqual([{ key: 'stream-1' }])
+})
+
 test('a file is written ahead, and synced in full', async () => {
   const file = temporaryFile()
   const { database } = await openWithConnection(file)

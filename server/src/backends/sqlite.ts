@@ -36,6 +36,7 @@ import {
   checkWhole,
 } from './sqlite/check-values.ts'
 import { openFile } from './sqlite/file.ts'
+import { Forgetting } from './sqlite/forgetting.ts'
 import { GroupCommit } from './sqlite/group-commit.ts'
 import { OpenFiles } from './sqlite/open-files.ts'
 import { SqliteStore } from './sqlite/sqlite-store.ts'
@@ -67,6 +68,7 @@ interface Opened {
   readonly database: DatabaseSyncInstance
   readonly store: SqliteStore
   readonly transactions: GroupCommit
+  readonly forgetting: Forgetting
 }
 
 /** An SQLite file behind the interface of a backend. */
@@ -99,16 +101,13 @@ export class SqliteBackend implements ContextBackend {
   }
 
   async commit(batch: CommitBatch): Promise<CommitResult> {
-    const { store, transactions } = this.#use()
+    const { store, transactions, forgetting } = this.#use()
     checkBatch(batch)
-    return transactions.write(() => {
-      const result = store.commit(batch)
-      if (performance.now() >= this.#forgetAt) {
-        this.#forgetAt = performance.now() + forgetEveryMs
-        store.upkeep.expireRecords(batch.now, batch.sessionTtlMs)
-      }
-      return result
-    })
+    if (performance.now() >= this.#forgetAt) {
+      this.#forgetAt = performance.now() + forgetEveryMs
+      forgetting.begin(batch.now, batch.sessionTtlMs)
+    }
+    return transactions.write(() => store.commit(batch))
   }
 
   async sync(query: SyncQuery): Promise<SyncResult> {
@@ -204,8 +203,7 @@ export class SqliteBackend implements ContextBackend {
 
   /** Removes records past their time, and forgets absent contexts: see `StoreModel.expireRecords`. */
   async expireRecords(now: number, sessionTtlMs: number): Promise<number> {
-    const { store, transactions } = this.#use()
-    return transactions.write(() => store.upkeep.expireRecords(now, sessionTtlMs))
+    return this.#use().forgetting.run(now, sessionTtlMs)
   }
 
   async close(): Promise<void> {
@@ -216,6 +214,7 @@ export class SqliteBackend implements ContextBackend {
     const opened = this.#opened
     this.#opened = null
     if (opened === null) return
+    await opened.forgetting.stop()
     await opened.transactions.drain()
     completeFile(opened.database)
     opened.database.close()
@@ -226,11 +225,9 @@ export class SqliteBackend implements ContextBackend {
     const { patienceMs, configure } = this.#settings
     const database = await openFile(this.#file, patienceMs)
     configure(database)
-    this.#opened = {
-      database,
-      store: new SqliteStore(database),
-      transactions: new GroupCommit(database, new OpenFiles(this.#file), patienceMs),
-    }
+    const store = new SqliteStore(database)
+    const transactions = new GroupCommit(database, new OpenFiles(this.#file), patienceMs)
+    this.#opened = { database, store, transactions, forgetting: new Forgetting(transactions, store.upkeep) }
     this.#poll.begin(database)
   }
 

@@ -76,11 +76,12 @@ const sql = {
     WHERE (excluded.epoch, excluded.last) > (epoch, last)`,
   pruneRecords: `DELETE FROM records WHERE context = ?1 AND key IN
     (SELECT key FROM records WHERE context = ?1 AND used_at < ?2 ORDER BY used_at, key LIMIT ${recordsPrunedPerStep})`,
-  expireRecords:
-    'DELETE FROM records WHERE (context, key) IN (SELECT context, key FROM records INDEXED BY records_by_use WHERE used_at < ?)',
+  recordAfter: 'SELECT context, key FROM records WHERE (context, key) > (?, ?) ORDER BY context, key LIMIT 1 OFFSET ?',
+  expireRecords: 'DELETE FROM records WHERE (context, key) > (?, ?) AND (context, key) <= (?, ?) AND used_at < ?',
   expireLocks: 'DELETE FROM locks WHERE until <= ?',
-  forget: `DELETE FROM contexts WHERE ${absent} AND max(ifnull(updated_at, 0), last_token) < ?
-    AND NOT EXISTS (SELECT 1 FROM records WHERE context = number) AND NOT EXISTS (SELECT 1 FROM locks WHERE context = number)`,
+  forget: `DELETE FROM contexts WHERE number IN
+    (SELECT number FROM contexts WHERE ${absent} AND max(ifnull(updated_at, 0), last_token) < ?
+      AND NOT EXISTS (SELECT 1 FROM records WHERE context = number) AND NOT EXISTS (SELECT 1 FROM locks WHERE context = number) LIMIT ?)`,
   lock: 'SELECT key, hold, token, holder, since, until FROM locks WHERE context = ? AND key = ?',
   locks: 'SELECT key, hold, token, holder, since, until FROM locks WHERE context = ? AND until > ? ORDER BY key',
   setLock: `INSERT INTO locks (context, key, hold, token, holder, since, until) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (context, key)

@@ -1,8 +1,17 @@
 import { pruneCount, withSnapshot } from '../../commit-step.ts'
 import { sameHead } from '../backend.ts'
 import type { PrunableQuery, PruneBatch, StaleContext } from '../backend.ts'
-import { recordCutoff } from '../store-model.ts'
 import type { Tables } from './tables.ts'
+
+/** A record's place in the order in which all are looked through. */
+export interface RecordPlace {
+  readonly context: number
+  readonly key: string
+}
+
+/** Most records that are looked at, and contexts that are forgotten, in one transaction. */
+const recordsAtOnce = 1_000
+const contextsAtOnce = 500
 
 /** What is old in an open file, and its end; each call within a transaction that the caller has begun. */
 export class Upkeep {
@@ -51,12 +60,26 @@ export class Upkeep {
     return trimmed.dropped
   }
 
-  /** Removes all records and locks past their time and forgets absent contexts (P14): see `StoreModel.expireRecords`. */
-  expireRecords(now: number, sessionTtlMs: number): number {
-    const { expireRecords, expireLocks, forget } = this.#tables.statements
-    const cutoff = recordCutoff(now, sessionTtlMs)
-    expireRecords.run(cutoff)
-    expireLocks.run(now)
-    return forget.run(cutoff).changes
+  /**
+   * Removes records that were last used before `cutoff` from the next ones after a place; needs a transaction that may write.
+   * @returns where to go on; null: these were the last
+   */
+  expireRecords(after: RecordPlace, cutoff: number): RecordPlace | null {
+    const { recordAfter, expireRecords } = this.#tables.statements
+    const last = recordAfter.get(after.context, after.key, recordsAtOnce - 1) as RecordPlace | undefined
+    const { context, key } = last ?? { context: Number.MAX_SAFE_INTEGER, key: '' }
+    expireRecords.run(after.context, after.key, context, key, cutoff)
+    return last ?? null
+  }
+
+  /** Removes locks whose lease is over; needs a transaction that may write. */
+  expireLocks(now: number): void {
+    this.#tables.statements.expireLocks.run(now)
+  }
+
+  /** Forgets absent contexts that are as old and have no record left, some at a time; needs a transaction that may write. */
+  forget(cutoff: number): { readonly forgotten: number; readonly more: boolean } {
+    const forgotten = this.#tables.statements.forget.run(cutoff, contextsAtOnce).changes
+    return { forgotten, more: forgotten === contextsAtOnce }
   }
 }
