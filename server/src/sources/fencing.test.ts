@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { engines } from '../../support/stores.ts'
 import { until } from '../../support/until.ts'
 import type { ContextBackend } from '../backends/backend.ts'
@@ -26,7 +26,7 @@ const nothing = (): void => {}
 const leaseMs = 1_500
 
 /** A node whose source says who fetched, and can be held up on its way to the store. */
-function node(name: string, backend: ContextBackend = redisBackend(redis.url)) {
+function node(name: string, backend: ContextBackend = redisBackend(redis.url), refreshIntervalMs = hour) {
   const contexts = engine({ backend, leaseMs })
   const tokens: number[] = []
   const data = { by: name, n: 0 }
@@ -37,7 +37,7 @@ function node(name: string, backend: ContextBackend = redisBackend(redis.url)) {
       data.n += 1
       return [{ id: 'a', ...data }]
     },
-    refreshIntervalMs: hour,
+    refreshIntervalMs,
     materialize: [{ key: 'copy', type: 'list' }],
   })
   return { contexts, added, tokens }
@@ -143,4 +143,18 @@ test('requests that the store has lost are made again', async () => {
   await b.added.refresh()
   expect(a.tokens.length).toBe(length + 2)
   expect(b.tokens).toEqual([])
+})
+
+test('a store that is away for a while, and comes back with nothing, has all of it again by itself', async () => {
+  const away = await startRedisServer()
+  onTestFinished(() => away.stop())
+  const a = node('a', redisBackend(away.url), 50)
+  await until(() => a.added.status.version > 2)
+  await away.kill()
+  await until(() => a.added.status.failures > 0 || !a.added.status.leader)
+  await away.restart()
+  const reader = new Redis(away.url)
+  await until(async () => (await reader.llen('copy')) === 1 && (await reader.hget('contextd:{ctx:s}:row', 'v')) !== null)
+  await until(() => a.added.status.lastError === null)
+  reader.disconnect()
 })
