@@ -35,38 +35,40 @@ test('of two processes one cleans up; when it is killed in the middle the other 
   closeAfter(() => contexts.close())
   // What somebody has open does not expire.
   const end = contexts.subscribe('hot', () => {})
-  const make = async (name: string): Promise<void> => {
-    await Promise.all(Array.from({ length: 500 }, (_, n) => contexts.set(`${name}:${n}`, { n })))
+  const make = async (name: string, length: number): Promise<void> => {
+    await Promise.all(Array.from({ length }, (_, n) => contexts.set(`${name}:${n}`, { n })))
   }
   const left = async (name: string): Promise<number> => (await contexts.list({ prefix: `${name}:`, limit: 500 })).length
 
   await contexts.set('hot', { n: 0 })
   const going = { on: true }
+  let commits = 0
   const writing = (async () => {
-    let commits = 0
     closeAfter(async () => void (going.on = false))
     for (; going.on; commits += 1) await contexts.apply('hot', [{ type: 'increment', path: ['n'], by: 1 }])
-    return commits
   })()
   const both = [await cleaning(redis.url), await cleaning(redis.url)]
-  await make('first')
+  await make('first', 100)
   await until('the first contexts are gone', async () => (await left('first')) === 0)
-  await until('they are told as removed', () => both.reduce((sum, { removed }) => sum + removed, 0) === 500)
+  await until('they are told as removed', () => both.reduce((sum, { removed }) => sum + removed, 0) === 100)
   const [first, second] = both.toSorted((a, b) => b.removed - a.removed) as [Cleaning, Cleaning]
   expect(second.removed).toBe(0)
 
-  await make('second')
+  await make('second', 500)
+  await until('it has begun again', async () => (await left('second')) < 500)
+  const before = commits
   await until('it is in the middle', async () => (await left('second')) < 450)
+  expect(commits).toBeGreaterThan(before)
   first.child.kill('SIGKILL')
   await once(first.child, 'exit')
   const rest = await left('second')
   // What the killed one had under way may still be done: fifty at most.
   expect(rest).toBeGreaterThan(50)
-  await make('third')
+  await make('third', 100)
   await until('all others are gone', async () => (await left('second')) + (await left('third')) === 0)
-  await until('they are told as removed', () => second.removed > 500)
+  await until('they are told as removed', () => second.removed > 100)
   going.on = false
-  const commits = await writing
+  await writing
   end()
   expect(await contexts.get('hot')).toMatchObject({ version: commits + 1, state: { n: commits } })
 })
