@@ -187,6 +187,21 @@ test('that the store is away is said once, and that it is back once; single fail
   ])
 })
 
+test('who leads, and what a cleanup removed, is said', async () => {
+  const { logger, lines } = written('info')
+  const { contexts } = await served({}, { logger, deltaTtlMs: 0 })
+  await contexts.set('a', { n: 1 })
+  contexts.startCleanup({ intervalMs: 5 })
+  await until(() => lines.some(({ msg }) => msg === 'cleaned up'))
+  contexts.stopCleanup()
+  await until(() => lines.length > 3)
+  expect(lines.slice(1)).toMatchObject([
+    { msg: 'this node leads', token: expect.any(Number) as number },
+    { msg: 'cleaned up', contexts: 0, deltas: 1 },
+    { msg: 'this node leads no longer' },
+  ])
+})
+
 test('what others cause is said at once, then no sooner than after a while, with how often it came again', async () => {
   const said: [object, string][] = []
   const log = new SparseLog((details, message) => said.push([details, message]), 20)

@@ -97,6 +97,20 @@ test('it logs as text where asked, or nothing, and says its URL all the same', a
   expect([await silent.ended, silent.out(), silent.err()]).toEqual([0, `contextd is ready at ${silent.url}\n`, ''])
 })
 
+test('an error that nobody caught is logged, and ends the process', async () => {
+  const code = `
+    import { endOnInnerErrors } from '${new URL('../../dist/cli/serve.js', import.meta.url).href}'
+    import { serveLogger } from '${new URL('../../dist/cli/serve-log.js', import.meta.url).href}'
+    endOnInnerErrors(serveLogger({ level: 'info', format: 'json' }, process))
+    Promise.reject(new Error('redis://:s3cret@host'))
+    setInterval(() => {}, 1_000)`
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], { encoding: 'utf8', timeout: 20_000 })
+  expect(status).toBe(1)
+  expect(logged(stderr)).toMatchObject([
+    { level: 'error', msg: 'an inner error; the process ends', error: { message: 'redis://***@host' } },
+  ])
+})
+
 test('metrics are for who has the token, where there is one', async () => {
   const { url } = await started('--store', 'memory:', '--metrics-token', 'a-token-for-metrics')
   expect((await fetch(`${url}/metrics`)).status).toBe(401)

@@ -1,5 +1,6 @@
 import type { Head } from '@contextd/protocol'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { metricsOf } from '../../support/metrics.ts'
 import { served } from '../../support/served.ts'
 import type { Served } from '../../support/served.ts'
 import { until } from '../../support/until.ts'
@@ -105,4 +106,5 @@ test('a member that knows less than the others makes the beacon speak, once', as
   await beacons(backend, 5)
   expect(old.client.frames.h).toHaveLength(1)
   expect(session.client.frames.h).toHaveLength(1)
+  expect((await metricsOf(server.url)).value('contextd_beacon_told_total')).toBe(1)
 })

@@ -1,9 +1,10 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { metricsOf } from '../../support/metrics.ts'
 import { RawSocket } from '../../support/raw-socket.ts'
 import { served } from '../../support/served.ts'
 import { turn } from '../../support/until.ts'
 import { setTo } from '../../support/wire-client.ts'
+import { silentLogger } from '../logger.ts'
 
 /** Text that does not compress into fewer bytes on the way. */
 const filling = 'x'.repeat(100_000)
@@ -16,7 +17,11 @@ async function joined(url: string, contextId: string): Promise<RawSocket> {
 }
 
 test('F23: a client that never reads leaves its rooms, and the others are served; when it reads again it is told the heads', async () => {
-  const { url, connect, server } = await served({ limits: { commitsPerSecond: 0, messagesPerSecond: 0 } })
+  const warn = vi.fn<(details: object, message: string) => void>()
+  const { url, connect, server } = await served(
+    { limits: { commitsPerSecond: 0, messagesPerSecond: 0 } },
+    { logger: { ...silentLogger, warn } },
+  )
   const [writer, reader] = await Promise.all([(await connect()).attach(), (await connect()).attach()])
   await Promise.all([writer.sync('c'), reader.sync('c')])
   const slow = await joined(url, 'c')
@@ -33,6 +38,7 @@ test('F23: a client that never reads leaves its rooms, and the others are served
   }
   expect(room()).toBe(2)
   expect((await metricsOf(url)).value('contextd_slow_consumers')).toBe(1)
+  expect(warn.mock.calls).toEqual([[{ address: '127.0.0.1' }, expect.stringMatching(/^a client does not keep up/)]])
   const before = process.memoryUsage().rss
   for (let more = 0; more < 200; more += 1) {
     writer.write('c', incarnation, [[setTo('text', `${more} more ${filling}`)]])
