@@ -101,7 +101,8 @@ export class EngineNode implements Engine {
       fresh: (contextId) => this.using(contextId, (live) => live.fresh()),
       watch: (contextId, watcher) => this.watch(contextId, watcher),
     })
-    const cleaner = { backend, clock, logger, open, contextTtlMs, deltaTtlMs, deltaThreshold, sessionTtlMs, expired: told }
+    const isOpen = (contextId: string): boolean => (this.#contexts.get(contextId)?.watchers.size ?? 0) > 0
+    const cleaner = { backend, clock, logger, open, contextTtlMs, deltaTtlMs, deltaThreshold, sessionTtlMs, isOpen, expired: told }
     this.cleanup = new Cleanup(new Cleaner(cleaner), this.leader, logger)
     this.#openContexts = contextTtlMs === 0 ? null : new OpenContexts({ backend, clock, logger, open, contextTtlMs })
     const restored = (contextId: string, message: string): void => {

@@ -27,12 +27,16 @@ export interface CleanerOptions {
   readonly sessionTtlMs: number
   /** Opens the backend; at once when it is open. */
   readonly open: () => Promise<void>
+  /** Whether this node has a context open. */
+  readonly isOpen: (contextId: string) => boolean
   /** Told of each context that expired, with the frame that says so. */
   readonly expired: (contextId: string, message: string) => void
 }
 
 /** Contexts that are looked for at once, and that are worked on at once. */
 const pageSize = 1_000
+/** How long what was found is worked on: a context that is opened meanwhile is in use, ms. */
+const pageLastsMs = 1_000
 const expiredAtOnce = 50
 const prunedAtOnce = 5
 /** After each step as many times its duration is left to others; at most so long, ms. */
@@ -67,10 +71,11 @@ export class Cleaner {
   }
 
   async #expire(limit: number, goesOn: () => boolean, cleaned: Cleaned): Promise<void> {
-    const { backend, clock, contextTtlMs, sessionTtlMs, expired } = this.#options
+    const { backend, clock, contextTtlMs, sessionTtlMs, isOpen, expired } = this.#options
     if (contextTtlMs === 0) return
     const find = (count: number): Promise<readonly StaleContext[]> => backend.stale(Math.max(0, clock.now() - contextTtlMs), count)
     await this.#each({ limit, goesOn, find, atOnce: expiredAtOnce }, async (stale) => {
+      if (isOpen(stale.contextId)) return
       const batch = expiryOf(stale, clock.now(), sessionTtlMs)
       const result = await backend.commit(batch)
       // Else somebody has written since: it is in use.
@@ -118,11 +123,13 @@ export class Cleaner {
     const seen = new Set<string>()
     while (seen.size < limit && goesOn()) {
       const wanted = Math.min(limit - seen.size, pageSize)
+      const foundAt = performance.now()
       const found = (await find(wanted + this.#failing.size)).filter(({ contextId }) => !seen.has(contextId))
       const sound = found.filter(({ contextId }) => !this.#failing.has(contextId))
       const next = (sound.length > 0 ? sound : found).slice(0, wanted)
       if (next.length === 0) return
       for (let from = 0; from < next.length && goesOn(); from += atOnce) {
+        if (from > 0 && performance.now() - foundAt > pageLastsMs) break
         const step = next.slice(from, from + atOnce)
         for (const { contextId } of step) seen.add(contextId)
         await paced(() => this.#all(step, work))
