@@ -1,4 +1,6 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { ContextdError } from '@contextd/protocol'
+import type { JsonObject, Operation } from '@contextd/protocol'
 import { afterEach, describe, expect, test } from 'vitest'
 import { memoryBackend } from './backends/memory.ts'
 import { contextsWith, createContexts } from './contexts.ts'
@@ -103,5 +105,75 @@ describe('bad input', () => {
     await expect(contexts.list({ order: 'up' } as never)).rejects.toThrow(TypeError)
     expect(() => contexts.subscribe('a', null as never)).toThrow(TypeError)
     expect(() => engineOf({})).toThrow(TypeError)
+  })
+
+  test('a function of transact that is asynchronous is refused, and its failure later ends nothing', async () => {
+    const rejections: unknown[] = []
+    const unhandled = (reason: unknown): void => void rejections.push(reason)
+    process.on('unhandledRejection', unhandled)
+    const contexts = create()
+    await contexts.set('a', { n: 1 })
+    const late = contexts.transact('a', (async (draft: JsonObject): Promise<void> => {
+      await turn()
+      draft['n'] = 2
+      throw new Error('late')
+    }) as never)
+    await expect(late).rejects.toThrow('The function of transact must be synchronous: await first, then transact.')
+    await turn()
+    await turn()
+    process.off('unhandledRejection', unhandled)
+    expect(rejections).toEqual([])
+    expect(await contexts.get('a')).toMatchObject({ version: 1, state: { n: 1 } })
+  })
+})
+
+describe('an id that would be twice in a list', () => {
+  const list = [{ id: 'x', n: 1 }, { id: 'y' }]
+  const twice: [string, Operation[]][] = [
+    ['an insert', [{ type: 'insert', path: ['list'], values: [{ id: 'x' }], at: 'end' }]],
+    ['an insert of two', [{ type: 'insert', path: ['list'], values: [{ id: 'z' }, { id: 'z' }], at: 'start' }]],
+    ['an item that is given another id', [{ type: 'set', path: ['list', { id: 'y' }, 'id'], value: 'x' }]],
+    ['an item that is replaced', [{ type: 'set', path: ['list', { id: 'y' }], value: { id: 'x' } }]],
+    ['a move', [{ type: 'move', from: { path: ['other'], item: { id: 'x' } }, to: { path: ['list'], at: 'end' } }]],
+  ]
+
+  test.each(twice)('by %s is a coded error, and nothing of its commit is stored', async (_name, operations) => {
+    const contexts = create()
+    await contexts.set('a', { list, other: [{ id: 'x' }] })
+    const outcomes = await Promise.allSettled([
+      contexts.apply('a', [{ type: 'set', path: ['first'], value: true }]),
+      contexts.apply('a', [
+        { type: 'set', path: ['half'], value: true },
+        { type: 'increment', path: ['list', { id: 'x' }, 'n'], by: 1 },
+        ...operations,
+      ]),
+      contexts.apply('a', [{ type: 'set', path: ['last'], value: true }]),
+    ])
+    expect(outcomes).toMatchObject([
+      { status: 'fulfilled' },
+      {
+        status: 'rejected',
+        reason: {
+          code: 'invalid_operation',
+          contextId: 'a',
+          message: expect.stringMatching(/^list has an item with the id "[xz]" already/) as string,
+        },
+      },
+      { status: 'fulfilled' },
+    ])
+    expect(await contexts.get('a')).toMatchObject({ version: 3, state: { list, other: [{ id: 'x' }], first: true, last: true } })
+    expect((await contexts.get('a'))?.state).not.toHaveProperty('half')
+  })
+
+  test('in a value that is set whole is stored as it is: such a list has no keys, and is replaced as a whole', async () => {
+    const contexts = create()
+    const same = [{ id: 'x' }, { id: 'x' }]
+    await contexts.set('a', { list: same })
+    await contexts.transact('a', (draft) => void (draft['list'] as JsonObject[]).push({ id: 'x', n: 3 }))
+    expect((await contexts.get('a'))?.state).toEqual({ list: [...same, { id: 'x', n: 3 }] })
+    expect((await contexts.history('a', { limit: 1 }))[0]?.changes).toMatchObject([{ path: ['list', 2], action: 'added' }])
+    await contexts.update('a', { list })
+    await contexts.apply('a', [{ type: 'increment', path: ['list', { id: 'x' }, 'n'], by: 1 }])
+    expect((await contexts.get('a'))?.state).toEqual({ list: [{ id: 'x', n: 2 }, { id: 'y' }] })
   })
 })

@@ -124,7 +124,7 @@ const isObject = (value: unknown): value is { readonly [key: string]: unknown } 
 /** The limits with their defaults. @throws {TypeError} one is malformed, or unknown */
 export function limitsOf(limits: Partial<Limits> | undefined): Limits {
   if (limits === undefined) return defaultLimits
-  if (typeof limits !== 'object' || limits === null) throw new TypeError('limits must be an object: { stateBytes: 1_048_576, … }')
+  if (!isObject(limits)) throw new TypeError('limits must be an object: { stateBytes: 1_048_576, … }')
   const set: Partial<Limits> = {}
   for (const [name, value] of Object.entries(limits) as [keyof Limits, unknown][]) {
     if (!Object.hasOwn(defaultLimits, name)) {
