@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { produce } from './recipe.ts'
 
 const state = () => ({
@@ -122,6 +122,21 @@ test.each([
 
 test('a recipe that gives a Promise is refused', () => {
   expect(() => run(state(), async (draft) => void (draft.n = 2))).toThrow(/synchronous/)
+})
+
+async function late(draft: State): Promise<void> {
+  await Promise.resolve()
+  draft.n = 2
+}
+
+test('what a recipe that gives a Promise does later ends no process', async () => {
+  const unhandled: unknown[] = []
+  const note = (error: unknown): void => void unhandled.push(error)
+  process.on('unhandledRejection', note)
+  onTestFinished(() => void process.off('unhandledRejection', note))
+  expect(() => run(state(), late)).toThrow(/synchronous/)
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  expect(unhandled).toEqual([])
 })
 
 test('a draft that is used after its recipe is refused', () => {

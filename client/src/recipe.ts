@@ -4,8 +4,13 @@ import { takeValue } from './values.ts'
 type Container = { [key: string | number]: unknown }
 
 const isContainer = (value: unknown): value is Container => typeof value === 'object' && value !== null
-/** Whether a function that must be synchronous is not. */
-export const isPromise = (value: unknown): boolean => isContainer(value) && typeof value['then'] === 'function'
+/** Takes what a function returned that must be synchronous. @throws {TypeError} it is a promise */
+export function checkSynchronous(returned: unknown, message: string): void {
+  if (!isContainer(returned) || typeof returned['then'] !== 'function') return
+  // The function goes on, and fails at a draft that has ended: that must not end the process.
+  Promise.resolve(returned).catch(() => {})
+  throw new TypeError(message)
+}
 
 /**
  * Runs a recipe on a draft of an object, and gives the object that it made; what it did not change is the very same as before. A key that is
@@ -17,7 +22,7 @@ export function produce(base: JsonObject, recipe: (draft: never) => unknown): Js
   const drafts = new Drafts()
   const draft = drafts.of(base)
   try {
-    if (isPromise(recipe(draft as never))) throw new TypeError('a recipe must be synchronous: await first, then update')
+    checkSynchronous(recipe(draft as never), 'a recipe must be synchronous: await first, then update')
     return drafts.finish(draft) as JsonObject
   } finally {
     drafts.close()

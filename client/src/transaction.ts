@@ -3,7 +3,7 @@ import type { JsonObject, JsonValue, Operation, Path, Segment } from '@contextd/
 import { mergeAt, recipeAt, setAt, valueAt } from './edits.ts'
 import type { Edit } from './edits.ts'
 import type { Transaction } from './handle-types.ts'
-import { isPromise } from './recipe.ts'
+import { checkSynchronous } from './recipe.ts'
 import { createRef } from './refs.ts'
 import type { RefHost } from './refs.ts'
 import { takeValue } from './values.ts'
@@ -37,7 +37,7 @@ export function runTransaction<R>(
   } finally {
     run.end()
   }
-  if (isPromise(result)) throw new TypeError('the function of a transaction must be synchronous: await first, then start it')
+  checkSynchronous(result, 'the function of a transaction must be synchronous: await first, then start it')
   return { operations: run.written ? run.operations : [], result }
 }
 
