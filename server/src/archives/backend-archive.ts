@@ -1,5 +1,8 @@
-import type { ContextBackend } from '../backends/backend.ts'
+import { ContextdError } from '@contextd/protocol'
+import type { JsonObject } from '@contextd/protocol'
+import type { ContextBackend, ContextDump } from '../backends/backend.ts'
 import { fromStored } from '../known-context.ts'
+import type { KnownContext } from '../known-context.ts'
 import type { OpenArchive } from './archive.ts'
 import { decodeStreams, encodeStreams } from './streams.ts'
 
@@ -31,10 +34,21 @@ export function backendArchive(backend: ContextBackend): OpenArchive {
       await backend.open()
       const dump = await backend.dump(contextId)
       if (dump === null) return null
-      const { head, state, createdAt, updatedAt, updatedBy, schema } = fromStored(dump.stored)
-      if (state === null) return null
+      const { head, state, createdAt, updatedAt, updatedBy, schema } = knownOf(contextId, dump)
       return { contextId, ...head, state, createdAt, updatedAt, updatedBy, streams: encodeStreams({ schema, records: dump.streams }) }
     },
     close: () => backend.close(),
+  }
+}
+
+/** What is kept of a context. @throws {ContextdError} `invalid_state` – it does not fit together */
+function knownOf(contextId: string, { stored }: ContextDump): KnownContext & { readonly state: JsonObject } {
+  try {
+    const known = fromStored(stored)
+    if (known.state === null) throw new Error('There is no state.')
+    return { ...known, state: known.state }
+  } catch (cause) {
+    const message = `What the archive has of ${contextId} is damaged: its parts do not fit together.`
+    throw new ContextdError('invalid_state', message, { contextId, cause })
   }
 }

@@ -3,6 +3,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { engines } from '../../support/stores.ts'
 import type { Contexts } from '../contexts.ts'
 import { FakeClock } from '../testing/fake-clock.ts'
+import { SharedMemory } from '../testing/shared-memory.ts'
 
 const engine = engines()
 const code = (expected: string): object => expect.objectContaining({ name: 'ContextdError', code: expected })
@@ -157,4 +158,25 @@ describe('what an archive does may be anything', () => {
     const contexts = await withArchive(() => {})
     await expect(contexts.restore('a')).rejects.toEqual(code('not_found'))
   })
+})
+
+test.each([
+  ['a snapshot that is cut off', '{"n":'],
+  ['a snapshot that is no object', '[1]'],
+  ['no snapshot', null],
+])('a backend that has %s as an archive: invalid_state, and what is there stays', async (_name, snapshot) => {
+  const shared = new SharedMemory()
+  const contexts = engine({ archive: shared.handle() })
+  const { context } = await contexts.set('a', { n: 1 })
+  await contexts.export('a')
+  shared.store.putBack({ ...shared.store.copy('a'), snapshot })
+  await expect(contexts.restore('a')).rejects.toMatchObject({
+    code: 'invalid_state',
+    contextId: 'a',
+    message: expect.stringContaining('damaged') as string,
+  })
+  expect(await contexts.get('a')).toEqual(context)
+  // Who exports again mends it.
+  await contexts.export('a')
+  expect(await contexts.restore('a')).toMatchObject({ version: 1, state: { n: 1 } })
 })
