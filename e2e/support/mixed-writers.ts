@@ -99,7 +99,10 @@ export class MixedWriters {
   async reached(part: number): Promise<void> {
     const { processes, writers, writes } = this.#options
     const enough = part * processes * writers * writes
-    await until(`${part} of all is written`, () => this.#stored >= enough || this.#failures.length > 0, 30_000)
+    const done = (): boolean => this.#stored >= enough || this.#failures.length > 0
+    await until(`${part} of all is written`, done, 30_000).catch((error: unknown) =>
+      this.#failures.push(String(error), ...this.#refusals()),
+    )
     this.#check()
   }
 
@@ -127,6 +130,15 @@ export class MixedWriters {
 
   #check(): void {
     if (this.#failures.length > 0) throw new Error(this.#failures.slice(0, 10).join('\n'))
+  }
+
+  /** Why writes were refused, and how often. */
+  #refusals(): string[] {
+    const counts = new Map<string, number>()
+    for (const { outcome, code, message } of this.#writes) {
+      if (outcome !== 'stored') counts.set(`${outcome} ${code}: ${message}`, (counts.get(`${outcome} ${code}: ${message}`) ?? 0) + 1)
+    }
+    return [...counts].map(([why, count]) => `${count} × ${why}`)
   }
 
   #name(index: number): string {

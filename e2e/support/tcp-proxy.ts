@@ -13,17 +13,22 @@ export class TcpProxy {
   readonly #pairs = new Set<readonly [near: Socket, far: Socket]>()
   /** While false, new connections are closed at once. */
   open = true
-  /** Port that new connections go to. */
-  target: number
+  /** Ports that new connections go to, in turn; none: they are closed. */
+  targets: readonly number[]
+  /** Ports that connections went to. */
+  readonly dealt = new Set<number>()
+  #turn = 0
 
   private constructor(targetPort: number) {
-    this.target = targetPort
+    this.targets = [targetPort]
     this.#server = createServer((near) => {
-      if (!this.open) {
+      const target = this.targets[(this.#turn += 1) % this.targets.length]
+      if (!this.open || target === undefined) {
         near.destroy()
         return
       }
-      const far = connect(this.target, '127.0.0.1')
+      this.dealt.add(target)
+      const far = connect(target, '127.0.0.1')
       near.on('data', (chunk) => (this.sent += chunk.length))
       far.on('data', (chunk) => (this.received += chunk.length))
       near.pipe(far).pipe(near)
@@ -47,6 +52,11 @@ export class TcpProxy {
     proxy.#server.listen(0, '127.0.0.1')
     await once(proxy.#server, 'listening')
     return proxy
+  }
+
+  /** Port that all new connections go to. */
+  set target(port: number) {
+    this.targets = [port]
   }
 
   get port(): number {
