@@ -3,9 +3,11 @@ import { sameHead } from '../../src/backends/backend.ts'
 import type {
   CommitBatch,
   CommitResult,
+  ContextDump,
   PruneBatch,
   RestoreBatch,
   RestoreResult,
+  StoredContext,
   SyncQuery,
   SyncResult,
 } from '../../src/backends/backend.ts'
@@ -69,11 +71,33 @@ class RecordsConflicts extends Broken {
   }
 }
 
+/** Reads the state, and what came after it a moment later. */
+class LoadsInTwoSteps extends Broken {
+  override async load(contextId: string): Promise<StoredContext | null> {
+    const first = this.store.load(contextId)
+    await turn()
+    const second = this.store.load(contextId)
+    return first && second && { ...second, snapshot: first.snapshot }
+  }
+}
+
+/** Reads the records a moment after the state. */
+class DumpsInTwoSteps extends Broken {
+  override async dump(contextId: string): Promise<ContextDump | null> {
+    const first = this.store.dump(contextId)
+    await turn()
+    const second = this.store.dump(contextId)
+    return first && second && { ...first, streams: second.streams }
+  }
+}
+
 /** Calls that look, and write a moment later. */
 export const brokenRaces: BrokenBackends = {
   'a restore looks at the head before it writes': [RestoresInTwoSteps, /^P13: of restores and commits that race/],
   'a prune looks at the head before it writes': [PrunesInTwoSteps, /^a prune that races with a commit/],
   'an epoch is raised in two steps': [RaisesInTwoSteps, /^P11: a sync that raises an epoch while/],
+  'a context is loaded in two steps': [LoadsInTwoSteps, /^what is read is of one moment/],
+  'a dump reads state and records in two steps': [DumpsInTwoSteps, /^what is read is of one moment/],
   'locks are looked at before the write': [LocksLookedAtEarlier, /^a commit that races with the end of its lock/],
   'verdicts are recorded of what is not stored': [RecordsConflicts, /^P5: a batch that conflicts leaves no verdict/],
 }

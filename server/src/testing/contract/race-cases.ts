@@ -1,6 +1,7 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { isContextdError } from '@contextd/protocol'
 import { noHead, sameHead } from '../../backends/backend.ts'
-import type { CommitResult, RestoreResult } from '../../backends/backend.ts'
+import type { CommitBatch, CommitResult, ContextBackend, RestoreResult } from '../../backends/backend.ts'
 import { restoreOf } from './archive-cases.ts'
 import { at, batchOf, contextId, fact, queryOf, recordOf, same, startAt, stateAt, store } from './kit.ts'
 import type { KitCase } from './kit.ts'
@@ -81,6 +82,29 @@ export const raceCases: readonly KitCase[] = [
     }
   }),
 
+  fact('what is read is of one moment, also while another writes', async ({ backend, another }) => {
+    const writer = await another()
+    const { head } = await store(backend)
+    const progress = { done: false }
+    const writing = writeThirty(writer, head).finally(() => (progress.done = true))
+    while (!progress.done) {
+      const { stored, streams } = (await backend.dump(contextId))!
+      same(streams.length === 0 ? 0 : streams[0]!.last, stored.row.head.version - 1, 'each version has its verdict in the dump')
+      for (const { row, snapshot, entries } of [stored, (await backend.load(contextId))!]) {
+        same(snapshot, stateAt(row.snapshotVersion), 'the state is the one of its version')
+        same(
+          entries.map(({ version }) => version),
+          Array.from({ length: row.head.version - row.snapshotVersion }, (_, index) => row.snapshotVersion + 1 + index),
+          'the entries lead from it to the head',
+        )
+      }
+      // A store that answers within the turn would not let the writer write.
+      await turn()
+    }
+    await writing
+    same((await backend.load(contextId))!.row.head.version, 31)
+  }),
+
   fact('a commit that races with the end of its lock is stored before it, or not at all', async ({ backend, another }) => {
     const other = await another()
     let { head: base } = await store(backend)
@@ -101,3 +125,12 @@ export const raceCases: readonly KitCase[] = [
     }
   }),
 ]
+
+/** Thirty commits of the stream, one by one; each third writes a snapshot, and trims the log to it. */
+async function writeThirty(backend: ContextBackend, from: CommitBatch['head']): Promise<void> {
+  let base = from
+  for (let seq = 1; seq <= 30; seq += 1) {
+    base = (await store(backend, { base, snapshot: seq % 3 === 0, members: [{ stream: at(seq) }], retention: { maxVersions: 2 } })).head
+    await turn()
+  }
+}
