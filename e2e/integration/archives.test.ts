@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import type { HandleOf } from '@contextd/client'
+import type { Client, HandleOf } from '@contextd/client'
 import { memoryBackend } from 'contextd'
 import { redisBackend } from 'contextd/backends/redis'
 import { FakeClock, startRedisServer } from 'contextd/testing'
@@ -41,13 +41,14 @@ async function expired(...ids: string[]): Promise<{ world: ClientWorld; clock: F
 /** Two nodes on one Redis, with a browser on each. */
 async function onTwoNodes(
   engine: NonNullable<Parameters<typeof openWorld>[0]>['engine'],
-): Promise<{ worlds: ClientWorld[]; handles: Handle[] }> {
+): Promise<{ worlds: ClientWorld[]; clients: Client<Open>[]; handles: Handle[] }> {
   const redis = await startRedisServer()
   closeAfter(() => redis.stop())
   const backend = (): ReturnType<typeof redisBackend> => redisBackend(redis.url)
   const worlds = [await openWorld({ backend, ...(engine && { engine }) }), await openWorld({ backend })]
-  const handles = await Promise.all(worlds.map((world) => live(world.client(), 'c')))
-  return { worlds, handles }
+  const clients = worlds.map((world) => world.client())
+  const handles = await Promise.all(clients.map((client) => live(client, 'c')))
+  return { worlds, clients, handles }
 }
 
 describe('a context that has expired comes back from the archive', () => {
@@ -161,12 +162,18 @@ describe('G7: browsers that have a context open while it is restored are told `r
   })
 
   test('in another life, from two functions that know version and state alone', async () => {
-    const { worlds, handles } = await onTwoNodes({ archive: { export: () => {}, restore: () => ({ version: 10, state: { n: 7 } }) } })
+    const { worlds, clients, handles } = await onTwoNodes({
+      archive: { export: () => {}, restore: () => ({ version: 10, state: { n: 7 } }) },
+    })
     await handles[0]!.set({ n: 1 })
     await until('both have it', () => handles.every((handle) => handle.get()?.['n'] === 1))
     const resets = handles.map(resetsOf)
+    clients[1]!.disconnect()
+    const offline = handles[1]!.at('n').increment(100)
     await worlds[0]!.contexts.restore('c')
+    clients[1]!.connect()
     await until('both are at the archived version', () => handles.every((handle) => handle.status.get().version === 10))
+    await expect(offline).rejects.toMatchObject({ code: 'not_found' })
     await handles[1]!.at('n').increment(1)
     await until('both go on', () => handles.every((handle) => handle.get()?.['n'] === 8))
     expect(resets).toEqual([['restored'], ['restored']])
