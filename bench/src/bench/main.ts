@@ -14,6 +14,9 @@ import { diskTask } from './disk-load.ts'
 import type { DiskTask } from './disk-load.ts'
 import { print } from './report.ts'
 import type { Report } from './report.ts'
+import { sourcesSuite } from './sources.ts'
+import { serveSources } from './sources-load.ts'
+import type { SourcesTask } from './sources-load.ts'
 import { storeNames } from './stores.ts'
 import type { StoreName } from './stores.ts'
 import { answerTask } from './task.ts'
@@ -26,6 +29,7 @@ suites    wire      commits, latency and fan-out over sockets, beside plain Sock
           cost      what a small commit costs, by the size of the state                             --stores --rounds
           contexts  memory of many contexts, and commits beside a cleanup                           --stores --rounds --count
           disk      commits on 200 contexts in SQLite, beside what the disk can do                  --seconds --rounds
+          sources   a refreshed dashboard to 200 clients, beside a broadcast of all of it                  --stores --rounds
           all       each of them in turn
 options   --stores memory,sqlite,redis   --seconds N   --rounds N   --only 'redis steady'   --count N
           --markdown  tables only        --write  also into docs/benchmarks.md`
@@ -54,6 +58,7 @@ const suites: { readonly [name: string]: () => Promise<Report> } = {
   cost: () => costSuite(stores, rounds(3)),
   contexts: () => contextsSuite(stores, rounds(3), Number(values.count)),
   disk: () => diskSuite(rounds(3), seconds(5)),
+  sources: () => sourcesSuite(stores, rounds(3)),
 }
 
 async function runTask(text: string): Promise<void> {
@@ -62,6 +67,7 @@ async function runTask(text: string): Promise<void> {
   if (suite === 'cost') await answerTask(await costTask(task as CostTask))
   if (suite === 'contexts') await answerTask(await contextsTask(task as ContextsTask))
   if (suite === 'disk') await answerTask(await diskTask(task as DiskTask))
+  if (suite === 'sources') await serveSources(task as SourcesTask)
 }
 
 async function runSuites(names: readonly string[]): Promise<void> {

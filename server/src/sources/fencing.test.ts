@@ -156,5 +156,6 @@ test('a store that is away for a while, and comes back with nothing, has all of 
   const reader = new Redis(away.url)
   await until(async () => (await reader.llen('copy')) === 1 && (await reader.hget('contextd:{ctx:s}:row', 'v')) !== null)
   await until(() => a.added.status.lastError === null)
+  expect(await reader.lrange('copy', 0, -1)).toEqual([expect.stringContaining('"by":"a"')])
   reader.disconnect()
 })
