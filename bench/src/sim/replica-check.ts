@@ -125,8 +125,9 @@ export class ReplicaCheck {
     for (const reason of resets) this.#checkReset(reason, from, relation, where)
     this.#head = to
     if (to?.version === 0 && !(from !== null && from.revision === to.revision && from.version === 0)) this.#absences += 1
-    // A delete that was told is seen when the context is in another life, or in none.
-    if (from?.incarnation !== to?.incarnation) this.#deletes = this.#deletes.filter(({ told }) => told === null)
+    // A delete that was told is seen when the context is in another life than the one that it ends, or in none.
+    if (from?.incarnation !== to?.incarnation)
+      this.#deletes = this.#deletes.filter(({ told, incarnation }) => told === null || incarnation === to?.incarnation)
     if (to !== null && to.version > 0) this.#incarnation = to.incarnation
   }
 
