@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { ContextdError } from '@contextd/protocol'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { engines, storeNames, stores } from '../support/stores.ts'
 import { turn } from '../support/until.ts'
 import { MemoryBackend } from './backends/memory.ts'
@@ -64,6 +64,49 @@ test('update merges objects at any depth, and replaces everything else, lists to
   await contexts.set('a', { deep: { er: { x: 1, y: 1 } }, list: [{ id: 'a' }, { id: 'b' }], was: { an: 'object' } })
   const { context } = await contexts.update('a', { deep: { er: { y: 2 }, new: { map: {} } }, list: [{ id: 'c' }], was: 1 })
   expect(context.state).toEqual({ deep: { er: { x: 1, y: 2 }, new: { map: {} } }, list: [{ id: 'c' }], was: 1 })
+})
+
+test('R1: answers, syncs and subscribers are given the same envelope of a delta', async () => {
+  const contexts = engine({ deltaFormat: 'verbose' })
+  const told: unknown[] = []
+  await contexts.set('a', { n: 1 })
+  contexts.subscribe('a', (delta, snapshot) => told.push(delta, snapshot))
+  const { context, delta } = await contexts.update('a', { n: 2 }, { user: { id: 'ada' } })
+  const { revision, updatedAt } = context
+  const author = { userId: 'ada', actor: 'server' }
+  const changes = { n: { action: 'modified', value: 2, oldValue: 1 } }
+  expect(delta).toEqual({ contextId: 'a', baseVersion: 1, version: 2, revision, changes, committedAt: updatedAt, author })
+  expect(await contexts.sync('a', 1)).toEqual({ type: 'delta', delta })
+  expect(await contexts.history('a', { limit: 1 })).toEqual([delta])
+  await vi.waitFor(() => expect(told).toEqual([delta, context]))
+})
+
+test('R2: what changes nothing is told to nobody', async () => {
+  const contexts = engine()
+  const told: number[] = []
+  await contexts.set('a', { n: 1 })
+  contexts.subscribe('a', ({ version }) => told.push(version))
+  for (const n of [1, 2, 2, 2, 3]) await contexts.set('a', { n })
+  await contexts.update('a', { n: 3 })
+  await vi.waitFor(() => expect(told.at(-1)).toBe(3))
+  expect(told).toEqual([2, 3])
+})
+
+test('R3: null is stored by set and by operations', async () => {
+  const contexts = engine()
+  await contexts.set('a', { n: null, m: 1 })
+  const { context } = await contexts.apply('a', [{ type: 'set', path: ['m'], value: null }])
+  expect(context.state).toEqual({ n: null, m: null })
+})
+
+test('list and history give a hundred when nothing is said', async () => {
+  const contexts = engine()
+  for (let n = 0; n <= 100; n += 1) {
+    await contexts.set(`c:${n}`, {})
+    await contexts.set('a', { n })
+  }
+  expect([(await contexts.list()).length, (await contexts.history('a')).length]).toEqual([100, 100])
+  expect([(await contexts.list({ limit: 500 })).length, (await contexts.history('a', { limit: 500 })).length]).toEqual([102, 101])
 })
 
 test('times are of the injected clock: created once, updated by each commit, and by nothing else', async () => {
