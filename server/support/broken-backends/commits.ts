@@ -32,6 +32,13 @@ class AnswersNothingMissed extends Broken {
   }
 }
 
+class DeletesOnlyWhatIsThere extends Broken {
+  override async commit(batch: CommitBatch): Promise<CommitResult> {
+    const gone = batch.remove && headOf(this.store, batch.contextId).version === 0
+    return gone ? { type: 'committed' } : this.store.commit(batch)
+  }
+}
+
 /** Commits: order, atomicity, verdicts, and what leaves a log with them. */
 export const brokenCommits: BrokenBackends = {
   'the head is not checked': [beforeCommit(onHead), /^P1: a batch is stored only on its base/],
@@ -104,6 +111,7 @@ export const brokenCommits: BrokenBackends = {
     afterCommit((copy, batch) => (batch.remove ? { ...copy, row: { ...copy.row!, head: noHead } } : copy)),
     /^P12: a deleted context/,
   ],
+  'a delete of what is not there is not stored': [DeletesOnlyWhatIsThere, /^P1: a delete of what is not there/],
   'a delete keeps the log': [
     afterCommit((copy, batch, before) => (batch.remove ? { ...copy, log: before.log } : copy)),
     /^P12: a deleted context/,

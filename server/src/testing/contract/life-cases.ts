@@ -55,6 +55,20 @@ export const lifeCases: readonly KitCase[] = [
     await store(backend, { base: removed.head })
   }),
 
+  fact('P1: a delete of what is not there leaves another revision', async ({ backend }) => {
+    const never = await store(backend, { remove: true, members: [{ stream: at(1) }] })
+    same(await backend.heads([contextId]), [never.head])
+    same((await refuse(backend, batchOf())).type, 'conflict')
+    const again = await store(backend, { base: never.head, remove: true, now: startAt + 5 })
+    same(await backend.heads([contextId]), [again.head])
+    const { row, snapshot, entries } = (await backend.load(contextId))!
+    same([row.head, row.updatedAt, snapshot, entries], [again.head, startAt + 5, null, []])
+    same([await backend.list(everyContext), await backend.dump(contextId), (await recordOf(backend)).last], [[], null, 1])
+    same((await refuse(backend, batchOf({ base: never.head }))).type, 'conflict')
+    const created = await store(backend, { base: again.head })
+    same([created.head.version, await backend.heads([contextId])], [1, [created.head]])
+  }),
+
   fact('P12: a context that is created again begins at version 1, in a new incarnation, with nothing of the old', async ({ backend }) => {
     const old = await storeMany(backend, 3, { snapshot: true })
     const removed = await store(backend, { base: old[2]!.head, remove: true })
