@@ -65,6 +65,8 @@ export interface DecideOptions {
   readonly schema: number
   /** A state of an older version than this takes no commits but the one that moves it on; 0: any does. */
   readonly leastSchema: number
+  /** Whether a context that is absent in this way may come back by itself; so a delete of it must be stored. Default: it does not. */
+  readonly comesBack?: (head: Head) => boolean
 }
 
 const noOperations: readonly Operation[] = []
@@ -92,8 +94,8 @@ export function decide<T>(submission: Submission<T>, at: KnownContext, revision:
     if (incarnation !== null && incarnation !== '' && incarnation !== at.head.incarnation) throw gone()
     checkConditions(submission, at)
     if (remove) {
-      if (at.state === null) return nothing()
-      checkRequiredLocks(submission, [], [{ path: [], action: 'removed' }], options)
+      if (at.state === null && options.comesBack?.(at.head) !== true) return nothing()
+      if (at.state !== null) checkRequiredLocks(submission, [], [{ path: [], action: 'removed' }], options)
       return removal(submission, at, revision, now)
     }
     const migration = migrationBy(submission.author)

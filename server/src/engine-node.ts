@@ -2,7 +2,7 @@ import { ContextdError, randomToken } from '@contextd/protocol'
 import type { ContextInfo, Head, Limits, Snapshot, SyncReply } from '@contextd/protocol'
 import { Archivist } from './archives/archivist.ts'
 import type { ArchivistOptions } from './archives/archivist.ts'
-import { FirstAccess } from './archives/first-access.ts'
+import { FirstAccess, comesBack } from './archives/first-access.ts'
 import { isInternal } from './backends/backend.ts'
 import type { ContextBackend } from './backends/backend.ts'
 import { Beacon } from './beacon.ts'
@@ -310,6 +310,7 @@ export class EngineNode implements Engine {
           ...(requireLock && { requireLock }),
           schema,
           leastSchema: migrate === undefined ? 0 : schema,
+          ...(this.#archivist && { comesBack }),
         },
         ...(migrate && { migrate }),
         hooks: isInternal(contextId) ? null : this.#hooks,

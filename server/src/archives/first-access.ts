@@ -2,9 +2,12 @@ import { isExpiredHead } from '@contextd/protocol'
 import type { Head } from '@contextd/protocol'
 import type { Archivist } from './archivist.ts'
 
+/** Whether a context that is absent with this head is one to look for in an archive: it never was, or it expired. One that was deleted stays so. */
+export const comesBack = (head: Head): boolean => head.version === 0 && (head.revision === '' || isExpiredHead(head))
+
 /**
- * Brings one context back from the archive when somebody asks for it, and it is not there: it never was, or it expired. One that was deleted
- * stays so. Those who ask at once share one question.
+ * Brings one context back from the archive when somebody asks for it, and it is not there: see {@link comesBack}. Those who ask at once share
+ * one question.
  */
 export class FirstAccess {
   readonly #contextId: string
@@ -20,8 +23,7 @@ export class FirstAccess {
 
   /** Whether the archive is to be asked about a context with this head. */
   isDue(head: Head): boolean {
-    const { version, revision } = head
-    return version === 0 && (revision === '' || isExpiredHead(head)) && revision !== this.#nothingFor
+    return comesBack(head) && head.revision !== this.#nothingFor
   }
 
   /** Asks the archive; whatever there is afterwards is to be read. @throws {ContextdError} the archive failed, or is damaged */

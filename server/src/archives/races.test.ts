@@ -1,9 +1,11 @@
+import { ContextdError } from '@contextd/protocol'
 import { expect, test, vi } from 'vitest'
 import { engines } from '../../support/stores.ts'
 import type { RestoreBatch, RestoreResult } from '../backends/backend.ts'
 import { MemoryBackend, memoryBackend } from '../backends/memory.ts'
 import { StoreModel } from '../backends/store-model.ts'
-import { ContextdError } from '@contextd/protocol'
+import { FakeClock } from '../testing/fake-clock.ts'
+import { SharedMemory } from '../testing/shared-memory.ts'
 import type { ExportedContext } from './archive.ts'
 
 const engine = engines()
@@ -60,4 +62,27 @@ test('F2: a restore of which nothing is heard is asked for again, and done once;
   // Others may have written on what an earlier attempt has put in place.
   backend.silent = 1
   await expect(contexts.restore('a')).rejects.toMatchObject({ code: 'timeout', details: { outcome: 'unknown' } })
+})
+
+test.each(['expired', 'never was here'])('a delete of a context that %s keeps the archive from bringing it back', async (how) => {
+  const clock = new FakeClock()
+  const [archive, store] = [memoryBackend(), new SharedMemory()]
+  const options = { archive, clock, contextTtlMs: 1_000, autoDelete: true }
+  const [here, there] = [engine({ backend: store.handle(), ...options }), engine({ backend: store.handle(), ...options })]
+  const first = how === 'expired' ? here : engine({ backend: memoryBackend(), archive })
+  await first.set('a', { n: 1 })
+  await first.export('a')
+  clock.advance(2_000)
+  await here.cleanup()
+  const heard: unknown[] = []
+  there.subscribe('b', (delta) => heard.push(delta), { onDelete: () => heard.push('deleted') })
+  for (const id of ['a', 'b']) await here.delete(id)
+  for (const contexts of [here, there]) {
+    expect(await contexts.get('a')).toBeNull()
+    await expect(contexts.update('a', { n: 2 })).rejects.toMatchObject({ code: 'not_found' })
+  }
+  expect(await here.list()).toEqual([])
+  // Whoever asks for it by name gets it.
+  expect(await there.restore('a')).toMatchObject({ state: { n: 1 } })
+  expect(heard).toEqual([])
 })
