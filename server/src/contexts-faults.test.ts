@@ -159,6 +159,20 @@ describe('faults', () => {
     await expect(contexts.set('a', {})).rejects.toMatchObject({ code: 'timeout', details: { outcome: 'unknown' } })
   })
 
+  test('a store that throws before it gives a promise is one that rejects', async () => {
+    const backend = new MemoryBackend(new StoreModel())
+    const contexts = create({ backend })
+    await contexts.set('a', { n: 1 })
+    const commit = backend.commit.bind(backend)
+    backend.commit = () => {
+      throw new ContextdError('backend_unavailable', 'away')
+    }
+    await expect(contexts.set('a', { n: 2 })).rejects.toEqual(code('backend_unavailable'))
+    backend.commit = commit
+    await contexts.set('a', { n: 3 })
+    expect(await contexts.get('a')).toMatchObject({ version: 2, state: { n: 3 } })
+  })
+
   test('close finishes what is queued, and refuses what comes later', async () => {
     const contexts = create()
     const queued = Array.from({ length: 300 }, () => contexts.apply('a', [...increment], { initial: { n: 0 } }))

@@ -118,12 +118,12 @@ export class MeasuredBackend implements Stored.ContextBackend {
   #seen<T>(call: StoreCall, ask: () => Promise<T>, came?: (measures: StoreMeasures, result: T) => void): Promise<T> {
     const measures = this.#measures
     if (measures === null) {
-      const asked = ask()
+      const asked = promised(ask)
       asked.then(this.#answered, this.#failed)
       return asked
     }
     const began = performance.now()
-    const asked = ask()
+    const asked = promised(ask)
     asked.then(
       (result) => this.#came(measures, call, began, () => came?.(measures, result)),
       (error: unknown) => {
@@ -143,5 +143,14 @@ export class MeasuredBackend implements Stored.ContextBackend {
     } catch {
       // A store that breaks its contract is found out by who asked.
     }
+  }
+}
+
+/** A store of an application may throw before it gives a promise. */
+function promised<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return ask()
+  } catch (error) {
+    return Promise.reject(error)
   }
 }
