@@ -77,7 +77,7 @@ test(
 )
 
 test(
-  'F32, G1 G3 G4: mixed writes of four processes on a Cluster lose nothing when a slot moves and a master dies whose replica has all',
+  'F32, G1 G3 G4: mixed writes of four processes on a Cluster lose nothing when a slot moves, a master is replaced, and one dies whose replica has all',
   { timeout },
   async () => {
     const cluster = await startRedisCluster({ replicas: true })
@@ -97,7 +97,9 @@ test(
       await migration.moveKeys()
       await writers.reached(0.4)
       await migration.finish()
-      await writers.reached(0.55)
+      await writers.reached(0.5)
+      await cluster.admins[from + 3]!.call('CLUSTER', 'FAILOVER')
+      await writers.reached(0.6)
       const dying = (from + 2) % 3
       await killCaughtUp(cluster.nodes[dying]!, cluster.nodes[dying + 3]!)
       await until('its replica has taken over', async () => (await cluster.admins[dying + 3]!.info('replication')).includes('role:master'))

@@ -21,9 +21,9 @@ const isReady = async ({ url }: ServerProcess): Promise<boolean> => (await fetch
 /** Deals new connections out in turn to the nodes that say they are ready, as a proxy does that looks at /readyz. */
 async function proxyTo(nodes: readonly ServerProcess[]): Promise<TcpProxy> {
   const proxy = await TcpProxy.to(portOf(nodes[0]!))
-  let closed = false
+  const closing = new AbortController()
   const look = async (): Promise<void> => {
-    while (!closed) {
+    while (!closing.signal.aborted) {
       const ready = await Promise.all(nodes.map(isReady))
       proxy.targets = nodes.filter((_, index) => ready[index]).map(portOf)
       await new Promise((resolve) => setTimeout(resolve, 50))
@@ -31,7 +31,7 @@ async function proxyTo(nodes: readonly ServerProcess[]): Promise<TcpProxy> {
   }
   const looking = look()
   onTestFinished(async () => {
-    closed = true
+    closing.abort()
     await looking
     await proxy.close()
   })

@@ -46,7 +46,7 @@ export class MixedWriters {
   readonly #killed = new Set<string>()
   readonly #children: ChildProcess[] = []
   readonly #lives: number[] = []
-  readonly #running = new Set<Promise<void>>()
+  #running = 0
   readonly #failures: string[] = []
   #stored = 0
 
@@ -71,12 +71,10 @@ export class MixedWriters {
         await contexts.set(id, { count: 0, entries: [], marks: {}, sections: [], turn: { count: 0, token: '' } })
       }
       await until('the observer follows', () => [...seen.values()].every(({ length }) => length === 1))
-      const ready = await Promise.all(Array.from({ length: processes }, (_, index) => this.#start(index)))
-      this.#check()
-      for (const child of ready) child.send('go')
+      await Promise.all(Array.from({ length: processes }, (_, index) => this.#start(index)))
+      for (const child of this.#children) child.send('go')
       await disturb()
-      while (this.#running.size > 0) await Promise.race(this.#running)
-      this.#check()
+      await this.#untilDone('all writers are done', () => this.#running === 0)
       return { writes: this.#writes, holds: [...this.#holds.values()], killed: this.#killed, contexts: await outcome() }
     } finally {
       for (const child of this.#children) child.kill('SIGKILL')
@@ -99,11 +97,7 @@ export class MixedWriters {
   async reached(part: number): Promise<void> {
     const { processes, writers, writes } = this.#options
     const enough = part * processes * writers * writes
-    const done = (): boolean => this.#stored >= enough || this.#failures.length > 0
-    await until(`${part} of all is written`, done, 30_000).catch((error: unknown) =>
-      this.#failures.push(String(error), ...this.#refusals()),
-    )
-    this.#check()
+    await this.#untilDone(`${part} of all is written`, () => this.#stored >= enough)
   }
 
   /** Kills a process in the middle of its writes, and starts it again under another name, with as much to do. */
@@ -128,8 +122,11 @@ export class MixedWriters {
     child.kill('SIGCONT')
   }
 
-  #check(): void {
-    if (this.#failures.length > 0) throw new Error(this.#failures.slice(0, 10).join('\n'))
+  /** @throws {Error} a process failed, or nothing goes on */
+  async #untilDone(what: string, holds: () => boolean): Promise<void> {
+    const failed = (): boolean => this.#failures.length > 0
+    await until(what, () => holds() || failed(), 30_000).catch((error: unknown) => this.#failures.push(String(error), ...this.#refusals()))
+    if (failed()) throw new Error(this.#failures.slice(0, 10).join('\n'))
   }
 
   /** Why writes were refused, and how often. */
@@ -151,21 +148,19 @@ export class MixedWriters {
     const name = this.#name(index)
     const child = fork(script, [JSON.stringify({ redis, name, writers, writes, ids, leaseMs })], { execArgv: [] })
     this.#children[index] = child
-    const running = this.#ended(child, name).finally(() => this.#running.delete(running))
-    this.#running.add(running)
-    await new Promise<void>((resolve) => {
+    this.#running += 1
+    await new Promise<void>((resolve, reject) => {
       child.on('message', (told: Told) => {
         if (told.type === 'ready') resolve()
         else this.#hear(told)
       })
-      child.once('exit', () => resolve())
+      child.once('exit', (code, signal) => {
+        this.#running -= 1
+        if (code !== 0 && !this.#killed.has(name)) this.#failures.push(`${name} ended with ${code ?? signal}`)
+        reject(new Error(`${name} ended before it was ready`))
+      })
     })
     return child
-  }
-
-  async #ended(child: ChildProcess, name: string): Promise<void> {
-    const [code, signal] = (await once(child, 'exit')) as [number | null, string | null]
-    if (code !== 0 && !this.#killed.has(name)) this.#failures.push(`${name} ended with ${code ?? signal}`)
   }
 
   #hear(told: Told): void {
