@@ -6,6 +6,7 @@ import { served } from '../support/served.ts'
 import { engines } from '../support/stores.ts'
 import { turn, until } from '../support/until.ts'
 import { setTo } from '../support/wire-client.ts'
+import type { Contexts } from './contexts-types.ts'
 import type { Hooks } from './hooks.ts'
 import { silentLogger } from './logger.ts'
 import { SharedMemory } from './testing/shared-memory.ts'
@@ -187,6 +188,28 @@ describe('beforeCommit', () => {
     await contexts.set('a', { n: 2 })
     expect(await contexts.get('a')).toMatchObject({ version: 1, state: { n: 2 } })
     expect(logged).toEqual([])
+  })
+
+  test('that waits for a write to the same context waits for itself: it is refused in its time, and the other write is stored', async () => {
+    const shared = new SharedMemory()
+    await engine({ backend: shared.handle() }).set('a', { n: 1 })
+    const inner: Promise<unknown>[] = []
+    const contexts: Contexts<{}, unknown> = engine(
+      {
+        backend: shared.handle(),
+        hooks: {
+          beforeCommit: async ({ after }) => {
+            if (after['outer'] !== true) return
+            inner.push(contexts.update('a', { inner: true }))
+            await inner[0]
+          },
+        },
+      },
+      { hookMs: 30 },
+    )
+    await expect(contexts.update('a', { outer: true })).rejects.toEqual(code('aborted'))
+    await inner[0]
+    expect(await contexts.get('a')).toMatchObject({ version: 2, state: { n: 1, inner: true } })
   })
 
   test('that rejects after its time is over ends nothing', async () => {

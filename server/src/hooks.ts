@@ -13,7 +13,8 @@ import { inTime } from './patience.ts'
 export interface Hooks {
   /**
    * Throw a `ContextdError` with a final code to refuse the commit. `before` is null when it creates the context. Called again when the commit has
-   * to be computed on another state; no commit of the context is stored meanwhile, so answer soon.
+   * to be computed on another state; no commit of the context is stored meanwhile, so answer soon, and wait for no
+   * write to it.
    */
   beforeCommit?(commit: {
     user: User | null
