@@ -115,7 +115,7 @@ describe('a leader whose store is away', () => {
     await pass(0)
     two.leader.need()
     link.set(true)
-    await pass(leaseMs - 1)
+    await pass(leaseMs - 2)
     expect([one.leader.isLeader, two.leader.isLeader]).toEqual([true, false])
     await pass(1)
     expect(one.leader.isLeader).toBe(false)
@@ -126,6 +126,22 @@ describe('a leader whose store is away', () => {
     link.set(false)
     await pass(5_000)
     expect([one.leader.isLeader, two.leader.isLeader]).toEqual([false, true])
+  })
+
+  test('is replaced right when its lease is over: the others know when that is', async () => {
+    const shared = new SharedMemory()
+    const link = cutOff(shared)
+    const [one, two] = [candidate(shared, { backend: link.backend }), candidate(shared)]
+    one.leader.need()
+    await pass(100)
+    two.leader.need()
+    // Renewed last at 300; two asks every 300 ms from 100 on.
+    await pass(250)
+    link.set(true)
+    await pass(300 + leaseMs - 350 - 1)
+    expect(two.leader.isLeader).toBe(false)
+    await pass(3)
+    expect(two.leader.isLeader).toBe(true)
   })
 
   test('warns once, and stands again when it is back', async () => {

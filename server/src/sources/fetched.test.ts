@@ -101,6 +101,24 @@ test('500 MB are refused by the first part that is too much: the rest is not loo
 
 const rows = (round: number) => Array.from({ length: 100_000 }, (_, n) => ({ id: `r${n}`, round, name: `Row number ${n}` }))
 
+test('a list that its owner changes meanwhile is taken as it was', async () => {
+  const list = rows(0)
+  const taking = take(list, null, { stateBytes: 0 })
+  setImmediate(() => {
+    list.length = 50_000
+    list.unshift({ id: 'new', round: 1, name: 'New' })
+  })
+  const { items } = await taking
+  expect(items).toHaveLength(100_000)
+  expect(items![0]).toEqual({ id: 'r0', round: 0, name: 'Row number 0' })
+})
+
+test('what is nested deeper than `depth` is refused, also by what holds all of it', async () => {
+  expect(await take([{ a: 1 }], null, { depth: 3 })).toMatchObject({ items: [{ a: 1 }] })
+  expect(await failure([{ a: 1 }], { depth: 2 })).toContain('items[0] is nested too deep')
+  expect(await failure([1], { depth: 1 })).toContain('items is nested too deep')
+})
+
 test('100,000 rows leave the event loop to others again and again', async () => {
   const { state } = await take(rows(0), null, { stateBytes: 0 })
   let turns = 0

@@ -48,10 +48,13 @@ class Taking {
   }
 
   async container(value: Container, previous: JsonValue | undefined, path: Place): Promise<JsonValue> {
+    this.#check({}, path, Math.max(0, this.#depth - path.length))
     return Array.isArray(value) ? this.#list(value, previous, path) : this.#object(value, previous, path)
   }
 
-  async #list(list: readonly unknown[], previous: JsonValue | undefined, path: Place): Promise<JsonValue> {
+  async #list(given: readonly unknown[], previous: JsonValue | undefined, path: Place): Promise<JsonValue> {
+    // Items that come and go in the pauses are of the next fetch.
+    const list = given.slice()
     const old = Array.isArray(previous) ? previous : []
     const find = finder(old, this.#options.itemKey)
     const taken: JsonValue[] = []
@@ -67,14 +70,14 @@ class Taking {
 
   async #object(object: { readonly [key: string]: unknown }, previous: JsonValue | undefined, path: Place): Promise<JsonValue> {
     const old = isContainer(previous) && !Array.isArray(previous) ? previous : {}
-    const keys = Object.keys(object)
+    const entries = Object.entries(object)
     const taken: [string, JsonValue][] = []
-    let same = old === previous && Object.keys(old).length === keys.length
-    for (const key of keys) {
+    let same = old === previous && Object.keys(old).length === entries.length
+    for (const [key, value] of entries) {
       this.#check({ [key]: null }, path, 1)
       this.#left -= key.length + '"":'.length
       const before = Object.hasOwn(old, key) ? old[key] : undefined
-      const child = await this.#child(object[key], before, path, key)
+      const child = await this.#child(value, before, path, key)
       if (before === undefined || child !== before) same = false
       taken.push([key, child])
     }

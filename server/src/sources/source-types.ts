@@ -15,7 +15,10 @@ export interface FetchRun {
 export type SourceOptions<P = undefined> = {
   /** The context that is kept equal to the source; nobody else should write to it. */
   contextId: string
-  /** Gives what the context shall be: an object, or a list. It may throw, and take long; the last good state stays meanwhile. */
+  /**
+   * Gives what the context shall be: a plain object, or a list; it is not changed afterwards. It may throw, and take long: the last good state stays
+   * meanwhile.
+   */
   fetch(params: P, run: FetchRun): object | Promise<object>
   /** Time between the beginnings of two fetches, ms; they never overlap. After failures doubled, up to 5 min. */
   refreshIntervalMs: number

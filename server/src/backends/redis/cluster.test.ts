@@ -221,4 +221,12 @@ test('keys for other programs are put in place together in one slot only, and no
   expect(second).toBeGreaterThan(first)
   expect(await errorOf(put(first, 'late'))).toMatchObject({ code: 'locked' })
   expect(await own.lrange('{fruit}:list', 0, -1)).toEqual(['pear'])
+  // Locks that a failover has lost begin anew, and their tokens may be lower, by the clock of another node.
+  await own.set('{fruit}:list:contextd:fence', `${second + 3_600_000} mark 111`)
+  const mark = await put(second, 'plum')
+  expect(await own.lrange('{fruit}:list', 0, -1)).toEqual(['plum'])
+  const stand = (name: string): Promise<boolean> => keys.stand(['{fruit}:list', '{fruit}:set', 'fruit'], name)
+  expect([await stand(mark), await stand('another')]).toEqual([true, false])
+  await own.del('{fruit}:set')
+  expect(await stand(mark)).toBe(false)
 })

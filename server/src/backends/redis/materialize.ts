@@ -96,17 +96,27 @@ export class RedisMaterializedKeys implements MaterializedKeys {
     return (await this.#servers.run(standScript(keys.length), [fenceOf(keys), ...keys], [mark])) === 1
   }
 
-  async #put(ready: readonly ReadyKey[], { contextId, key, token }: Fence, mark: string): Promise<readonly string[]> {
-    const locks = this.#names.locks(contextId)
+  async #put(ready: readonly ReadyKey[], fence: Fence, mark: string): Promise<readonly string[]> {
     const { isCluster } = this.#servers
-    const names = [fenceOf(ready.map((one) => one.key)), ...ready.flatMap((one) => [one.key, one.at]), ...(isCluster ? [] : [locks])]
-    if (isCluster) {
-      // The lock is on another node. Who has lost it since it was looked at is stopped by the token of who came after.
-      const held = decodeLocks(await this.#servers.run(locksScript, [locks], [])).find((lock) => lock.key === key)
-      if (held?.token !== token) return ['locked']
-    }
-    const args = [isCluster ? '' : key, String(token), mark, ...ready.flatMap(({ type, filled }) => [type, filled ? '1' : ''])]
-    return (await this.#servers.run(swapScript(ready.length, isCluster), names, args)) as readonly string[]
+    const note = fenceOf(ready.map((one) => one.key))
+    const names = [note, ...ready.flatMap((one) => [one.key, one.at]), ...(isCluster ? [] : [this.#names.locks(fence.contextId)])]
+    const contents = ready.flatMap(({ type, filled }) => [type, filled ? '1' : ''])
+    const args = [isCluster ? '' : fence.key, String(fence.token), mark, ...contents]
+    const run = async (): Promise<readonly string[]> =>
+      (await this.#servers.run(swapScript(ready.length, isCluster), names, args)) as readonly string[]
+    if (!isCluster) return run()
+    // The lock is on another node. Who has lost it since it was looked at is stopped by the token of who came after.
+    if (!(await this.#holds(fence))) return ['locked']
+    const result = await run()
+    if (result[0] !== 'locked' || !(await this.#holds(fence))) return result
+    // Held all the time, so nobody came after: the higher token is of locks that the Cluster has lost.
+    await this.#servers.send(note, (client) => client.del(note))
+    return run()
+  }
+
+  async #holds({ contextId, key, token }: Fence): Promise<boolean> {
+    const held = decodeLocks(await this.#servers.run(locksScript, [this.#names.locks(contextId)], []))
+    return held.some((lock) => lock.key === key && lock.token === token)
   }
 
   /** Writes content under a name of its own. @returns whether there is any */
