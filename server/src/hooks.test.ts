@@ -156,8 +156,8 @@ describe('beforeCommit', () => {
     expect(outcome).toMatchObject({ type: 'refused', code: 'aborted' })
     expect(JSON.stringify(outcome)).not.toContain('mine')
     expect(logged.filter(([, message]) => message === 'the hook beforeCommit failed')).toMatchObject([
-      [{ contextId: 'a', err: { message: 'mine' } }, 'the hook beforeCommit failed'],
-      [{ contextId: 'a', err: { message: 'mine' } }, 'the hook beforeCommit failed'],
+      [{ contextId: 'a', error: { message: 'mine' } }, 'the hook beforeCommit failed'],
+      [{ contextId: 'a', error: { message: 'mine' } }, 'the hook beforeCommit failed'],
     ])
     expect(await contexts.get('a')).toBeNull()
   })
@@ -280,7 +280,7 @@ describe('afterCommit', () => {
     const contexts = engine({ logger, hooks: { afterCommit } })
     expect((await contexts.set('a', { n: 1 })).context.version).toBe(1)
     await until(() => logged.length === 1)
-    expect(logged).toMatchObject([[{ contextId: 'a', err: { message: 'mine' } }, 'the hook afterCommit failed']])
+    expect(logged).toMatchObject([[{ contextId: 'a', error: { message: 'mine' } }, 'the hook afterCommit failed']])
     expect(await contexts.get('a')).toMatchObject({ version: 1 })
   })
 
