@@ -216,7 +216,7 @@ describe('R14: its locks', () => {
   test('a release without a hold, or after the hold was lost, frees nobody else', async () => {
     const shared = new SharedMemory()
     const [one, two] = [instance(shared), instance(shared)]
-    expect(await one.acquireLock({ key: 'user', lockTimeout: 1 })).toBe(true)
+    expect(await one.acquireLock({ key: 'user', lockTimeout: 30 })).toBe(true)
     expect(await two.acquireLock({ key: 'user' })).toBe(true)
     await one.releaseLock({ key: 'user' })
     await one.releaseLock({ key: 'user' })
@@ -226,7 +226,7 @@ describe('R14: its locks', () => {
   test('a late release of a lost hold does not free the next hold of the same instance', async () => {
     const shared = new SharedMemory()
     const [one, two] = [instance(shared), instance(shared)]
-    expect(await one.acquireLock({ key: 'user', lockTimeout: 1 })).toBe(true)
+    expect(await one.acquireLock({ key: 'user', lockTimeout: 30 })).toBe(true)
     expect(await one.acquireLock({ key: 'user' })).toBe(true)
     await one.releaseLock({ key: 'user' })
     expect(await two.acquireLock({ key: 'user', ...quick })).toBe(false)

@@ -2,8 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { ContextdError, defineContext } from '@contextd/protocol'
-import type { StandardSchema } from '@contextd/protocol'
+import { ContextdError } from '@contextd/protocol'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { ContextBackend, LockRequest, LockResult } from './backends/backend.ts'
 import { MemoryBackend } from './backends/memory.ts'
@@ -295,60 +294,5 @@ describe('a store that fails', () => {
     await expect(lock.release()).rejects.toEqual(code('backend_unavailable'))
     await lock.release()
     expect(store.locks('a', Date.now())).toEqual([])
-  })
-})
-
-describe('requireLock', () => {
-  const schema = { '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) } } as StandardSchema<object>
-  const contexts = (): Contexts =>
-    create(new SharedMemory().handle(), {
-      contexts: [defineContext('doc:*', { state: schema, requireLock: (path) => (path[0] === 'title' ? 'title' : null) })],
-    })
-
-  test('a commit that changes what must be locked needs the lock, by whichever call and operation', async () => {
-    const engine = contexts()
-    const other = await engine.lock('doc:1', 'other')
-    const lock = await engine.lock('doc:1', 'title')
-    await expect(engine.set('doc:1', { title: 'a' })).rejects.toMatchObject({ code: 'locked', details: { key: 'title' } })
-    await engine.set('doc:1', { title: 'a', body: 'b', list: ['x'] }, { lock })
-    await expect(engine.update('doc:1', { title: 'c' })).rejects.toEqual(code('locked'))
-    await expect(engine.update('doc:1', { title: 'c' }, { lock: other })).rejects.toEqual(code('locked'))
-    await expect(engine.set('doc:1', { body: 'b' })).rejects.toEqual(code('locked'))
-    await expect(engine.apply('doc:1', [{ type: 'remove', path: ['title'] }])).rejects.toEqual(code('locked'))
-    await expect(engine.transact('doc:1', (draft) => void (draft['title'] = 'c'))).rejects.toEqual(code('locked'))
-    await engine.update('doc:1', { body: 'c' })
-    await engine.set('doc:1', { title: 'a', body: 'd', list: [] })
-    await engine.update('doc:1', { title: 'd' }, { lock })
-    expect((await engine.get('doc:1'))?.state).toEqual({ title: 'd', body: 'd', list: [] })
-    await engine.update('other:1', { title: 'free' }, { initial: {} })
-  })
-
-  test('a delete needs it where the whole must be locked', async () => {
-    const engine = create(new SharedMemory().handle(), {
-      contexts: [defineContext('doc:*', { state: schema, requireLock: () => 'all' })],
-    })
-    const lock = await engine.lock('doc:1', 'all')
-    await engine.set('doc:1', {}, { lock })
-    await expect(engine.delete('doc:1')).rejects.toEqual(code('locked'))
-    await engine.delete('doc:1', { lock })
-    expect(await engine.get('doc:1')).toBeNull()
-  })
-
-  test('one that throws, or says something else, refuses the commit', async () => {
-    const thrown = new Error('mine')
-    const engine = create(new SharedMemory().handle(), {
-      contexts: [
-        defineContext('throws', {
-          state: schema,
-          requireLock: () => {
-            throw thrown
-          },
-        }),
-        defineContext('wrong', { state: schema, requireLock: () => 1 as unknown as string }),
-      ],
-    })
-    await expect(engine.set('throws', { a: 1 })).rejects.toBe(thrown)
-    await expect(engine.set('wrong', { a: 1 })).rejects.toThrow(TypeError)
-    expect(await engine.get('throws')).toBeNull()
   })
 })

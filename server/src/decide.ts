@@ -61,6 +61,8 @@ export interface DecideOptions {
   readonly validate?: (before: JsonObject | null, after: JsonObject) => void
   /** The lock that a commit must carry which changes this path; null: none. */
   readonly requireLock?: (path: Path) => string | null
+  /** What an absent context begins as, as its definition says; null: nothing is said. */
+  readonly initial?: () => JsonObject | null
   /** Version of the definition that a new context is of; 0: none is declared. */
   readonly schema: number
   /** A state of an older version than this takes no commits but the one that moves it on; 0: any does. */
@@ -109,7 +111,7 @@ export function decide<T>(submission: Submission<T>, at: KnownContext, revision:
     if (at.state !== null && state === at.state && migration === null) return nothing()
     options.validate?.(at.state, state)
     const made = at.state === null ? diff({}, state, { itemKey: options.itemKey }) : changes
-    if (migration === null) checkRequiredLocks(submission, wanted, made, options)
+    if (migration === null) checkRequiredLocks(submission, wanted, at.state === null ? beyondInitial(state, options) : made, options)
     return application(submission, at, state, wanted, made, revision, now, options)
   } catch (error) {
     return { ...same(refusal(error)), error }
@@ -143,6 +145,11 @@ function checkRequiredLocks(
     if (key === null || locks.some((lock) => lock.key === key && lock.token !== null)) continue
     throw new ContextdError('locked', `This needs the lock of ${key}. Take it, and write with it.`, { details: { key } })
   }
+}
+
+/** What a creation writes, where locks are required: what its definition says that the context begins as is nobody's writing. */
+function beyondInitial(state: JsonObject, { requireLock, initial, itemKey }: DecideOptions): Change[] {
+  return requireLock === undefined ? [] : diff(initial?.() ?? {}, state, { itemKey })
 }
 
 function pathsOf(operation: Operation): Path[] {

@@ -285,7 +285,7 @@ export class EngineNode implements Engine {
   #make(contextId: string): LiveContext {
     const { backend, clock, logger } = this
     const { deltaTtlMs, deltaThreshold, sessionTtlMs, limits } = this.#settings
-    const { itemKey, validate, schema, migrate, requireLock } = this.declared(contextId)
+    const { itemKey, initial, validate, schema, migrate, requireLock } = this.declared(contextId)
     const open = (): Promise<void> => this.#openOnce()
     const live = new LiveContext(contextId, {
       firstAccess: this.#archivist && new FirstAccess(contextId, this.#archivist),
@@ -307,7 +307,7 @@ export class EngineNode implements Engine {
           deltaThreshold,
           byteLength: (text) => Buffer.byteLength(text),
           ...(validate && { validate }),
-          ...(requireLock && { requireLock }),
+          ...(requireLock && { requireLock, initial }),
           schema,
           leastSchema: migrate === undefined ? 0 : schema,
           ...(this.#archivist && { comesBack }),

@@ -17,6 +17,8 @@ const idLength = 16
 /** How often a store is asked whose answer was lost, and the pause before the second time: doubled each time, ms. */
 const mostTries = 5
 const firstPauseMs = 20
+/** Stores count whole ms: their leases may end earlier by less than this. */
+const roundingMs = 1
 
 /**
  * One hold of a lock, under a random id of its own: a hold that is over never comes back. It knows by the clock of this process when its
@@ -55,13 +57,13 @@ export class Hold {
         const result = await backend.lock({ contextId, key, hold: this.#id, holder, ttlMs, extend, now: clock.now() })
         if (result.type === 'held') {
           this.#token = result.lock.token
-          this.#until = asked + ttlMs
+          this.#until = asked + ttlMs - roundingMs
         }
         return result
       } catch (error) {
         if (!isUnknown(error)) throw error
         // It may be the shorter lease that counts now.
-        this.#until = Math.min(this.#until, asked + ttlMs)
+        this.#until = Math.min(this.#until, asked + ttlMs - roundingMs)
         if (tries === mostTries) throw unanswered(contextId, error)
       }
       await pause(firstPauseMs * 2 ** (tries - 1))
