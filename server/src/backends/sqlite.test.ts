@@ -70,7 +70,7 @@ test('a file of a newer contextd is refused', async () => {
   await expect(sqliteBackend(file).open()).rejects.toEqual(unavailable(/newer contextd \(schema 99, this one knows 1\)\. Update/))
 })
 
-test('a read-only file is refused by open()', async () => {
+test('a read-only file, and a folder that is, are refused by open()', async () => {
   const folder = temporaryFolder()
   const backend = await openAt(join(folder, 'contexts.db'))
   await store(backend)
@@ -82,12 +82,13 @@ test('a read-only file is refused by open()', async () => {
   // Whoever may write everything is somebody else for a moment.
   const user = process.geteuid?.() === 0 ? 65_534 : null
   if (user !== null) process.seteuid?.(user)
-  const refused = await sqliteBackend(file)
-    .open()
-    .catch((error: unknown) => error)
+  const refused = await Promise.allSettled([file, join(folder, 'new.db')].map((each) => sqliteBackend(each).open()))
   if (user !== null) process.seteuid?.(0)
   chmodSync(folder, 0o755)
-  expect(refused).toEqual(unavailable(/copy\.db is read-only/))
+  expect(refused).toEqual([
+    { status: 'rejected', reason: unavailable(/copy\.db is read-only\. Make it and its folder writable/) },
+    { status: 'rejected', reason: unavailable(/new\.db cannot be opened\. Check .* that this user may read and write both/) },
+  ])
 })
 
 test('a file that stays locked is refused by open(), and one that is set free is opened', async () => {

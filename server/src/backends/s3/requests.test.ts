@@ -135,6 +135,33 @@ test('calls on one context that come while a write is under way share the next o
   expect(await backend.locks(contextId, startAt)).toHaveLength(keys.length)
 })
 
+test('a lock, its extension and its release are one write each, one that is held one read; so is a touch a write', async () => {
+  const { proxy, backend, other } = await counted()
+  await store(backend)
+  expect(await answersOf(proxy, () => backend.lock(lockOf('a')))).toEqual({ 'PUT 200': 1 })
+  expect(await answersOf(proxy, () => backend.lock(lockOf('a', { extend: true, ttlMs: 90_000 })))).toEqual({ 'PUT 200': 1 })
+  // As a node asks that does not lead.
+  expect(await answersOf(proxy, () => backend.lock(lockOf('a', { hold: 'other' })))).toEqual({ 'GET 304': 1 })
+  expect(await answersOf(proxy, () => backend.unlock(contextId, 'a', 'hold-a', startAt))).toEqual({ 'PUT 200': 1 })
+  expect(await answersOf(proxy, () => backend.touch([contextId, 'unknown'], startAt + 5))).toEqual({ 'PUT 200': 1, 'GET 404': 1 })
+  expect(await other.stale(startAt + 6, 1)).toMatchObject([{ contextId }])
+})
+
+test('opening is 5 to 8 requests', async () => {
+  const proxy = await proxied(server)
+  const prefix = freshPrefix()
+  for (const conditions of ['as they are', 'in quotes'] as const) {
+    proxy.conditions = conditions
+    // First an empty prefix, then one that is marked already.
+    for (const place of [`${prefix}${conditions.length}/`, `${prefix}${conditions.length}/`]) {
+      const requests = await answersOf(proxy, () => opened(server, place, { endpoint: proxy.endpoint }))
+      const count = Object.values(requests).reduce((sum, each) => sum + each, 0)
+      expect(count).toBeGreaterThanOrEqual(5)
+      expect(count).toBeLessThanOrEqual(8)
+    }
+  }
+})
+
 test('objects that have lost their metadata are read instead', async () => {
   const { backend, other, prefix } = await counted()
   const [, second] = await storeMany(other, 2)
