@@ -81,7 +81,8 @@ function fingerprint(value: JsonValue): number {
   if (typeof value === 'string') {
     const { length } = value
     if (length === 0) return 1
-    return (length * 31 + value.charCodeAt(length - 1) * 65_599 + value.charCodeAt(length >> 1) * 257 + value.charCodeAt(0)) | 0
+    const end = value.charCodeAt(length - 1) * 65_599 + value.charCodeAt(Math.max(0, length - 3)) * 8_191
+    return (length * 31 + end + value.charCodeAt(length >> 1) * 257 + value.charCodeAt(0)) | 0
   }
   if (typeof value === 'number') return Math.trunc(value * 1_024) | 0
   if (typeof value !== 'object' || value === null) return value === null ? 2 : Number(value) + 3
@@ -100,10 +101,12 @@ function gapsWithin(
   const rows = beforeEnd - beforeStart
   const columns = afterEnd - afterStart
   const width = columns + 1
-  const table = new Uint16Array((rows + 1) * width)
-  const alike = new Uint8Array(rows * columns)
   const prints = before.slice(beforeStart, beforeEnd).map(fingerprint)
   const wanted = after.slice(afterStart, afterEnd).map(fingerprint)
+  const known = new Set(prints)
+  if (!wanted.some((print) => known.has(print))) return [{ beforeStart, beforeEnd, afterStart, afterEnd }]
+  const table = new Uint16Array((rows + 1) * width)
+  const alike = new Uint8Array(rows * columns)
   for (let row = rows - 1; row >= 0; row -= 1) {
     for (let column = columns - 1; column >= 0; column -= 1) {
       const same = prints[row] === wanted[column] && equal(before[beforeStart + row], after[afterStart + column])

@@ -181,14 +181,15 @@ class Run {
   }
 
   #put(positions: Position[], value: JsonValue, old: JsonValue | undefined): void {
-    if (old !== undefined && equal(old, value)) return
+    const found = old !== undefined && isSameKind(old, value) ? diffAt(positions, old, value, this.#itemKey) : null
+    if (found === null ? old === value : found.value === old) return
     if (positions.length === 0) {
       if (!isObject(value)) throw invalid('The state as a whole can only be set to an object.')
     } else this.#checkId(positions, value, old)
     if (old === undefined) this.#record({ path: positions, action: 'added', value })
-    else if (isSameKind(old, value)) for (const change of diffAt(positions, old, value, this.#itemKey)) this.#record(change)
-    else this.#record({ path: positions, action: 'modified', value, oldValue: old })
-    const next = old === undefined ? value : shareIdentity(old, value, { itemKey: this.#itemKey })
+    else if (found === null) this.#record({ path: positions, action: 'modified', value, oldValue: old })
+    else for (const change of found.changes) this.#record(change)
+    const next = found === null ? value : found.value
     this.draft.release(old)
     if (positions.length === 0) return this.draft.replaceRoot(next as JsonObject)
     const copy = this.draft.writable(positions, positions.length - 1) as { [position: Position]: JsonValue }

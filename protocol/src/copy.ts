@@ -10,10 +10,8 @@ export const copyList = (list: readonly JsonValue[]): JsonValue[] => [...list]
 /** A copy of an object, which shares what lies in it. */
 export function copyObject(object: JsonObject): JsonObject {
   const keys = Object.keys(object)
-  // By `assign` a key of this name would become the prototype.
-  if (Object.hasOwn(object, '__proto__')) return { ...object }
-  // Of an object that V8 keeps as a hash table, spreading takes ten times as long.
-  if (keys.length <= fewKeys) return Object.assign({}, object)
+  // By assignment a key of this name would become the prototype.
+  if (keys.length <= fewKeys || Object.hasOwn(object, '__proto__')) return { ...object }
   const copy = hashTable()
   for (const key of keys) copy[key] = object[key]!
   return copy
@@ -22,9 +20,10 @@ export function copyObject(object: JsonObject): JsonObject {
 /** A copy of an object or a list, which shares what lies in it. */
 export const copyOf = (container: Container): Container => (Array.isArray(container) ? copyList(container) : copyObject(container))
 
-/** An empty object that V8 keeps as a hash table: it would begin otherwise, and each key that it is given would take the longer the more it has. */
+/** An empty object that V8 keeps as a hash table: to any other it adds a key the slower the more it has. */
 function hashTable(): JsonObject {
   const object: JsonObject = { first: null, last: null }
   delete object['first']
-  return delete object['last'] ? object : {}
+  delete object['last']
+  return object
 }

@@ -22,3 +22,10 @@ export function equal(a: JsonValue | undefined, b: JsonValue | undefined): boole
   }
   return count === Object.keys(b).length
 }
+
+/** Whether two lists of keys are the same, in the same order, as those of two versions of an object mostly are. */
+export function areAlike(keys: readonly string[], others: readonly string[]): boolean {
+  if (keys.length !== others.length) return false
+  for (let index = 0; index < keys.length; index += 1) if (keys[index] !== others[index]) return false
+  return true
+}

@@ -1,5 +1,5 @@
 import { copyList, copyObject } from './copy.ts'
-import { equal } from './equal.ts'
+import { areAlike, equal } from './equal.ts'
 import type { JsonObject, JsonValue } from './json.ts'
 import { defaultItemKey, findById, idOf } from './keyed-list.ts'
 import type { ListOptions } from './operation.ts'
@@ -21,13 +21,15 @@ function share(previous: JsonValue | undefined, next: JsonValue, itemKey: string
 
 function shareObject(previous: JsonObject, next: JsonObject, itemKey: string): JsonObject {
   const keys = Object.keys(next)
-  let same = keys.length === Object.keys(previous).length
+  const old = Object.keys(previous)
+  const alike = areAlike(old, keys)
+  let same = keys.length === old.length
   let copy: JsonObject | null = null
   for (const key of keys) {
     const value = next[key]!
-    const old = Object.hasOwn(previous, key) ? previous[key] : undefined
-    const shared = share(old, value, itemKey)
-    if (shared !== old) same = false
+    const before = alike || Object.hasOwn(previous, key) ? previous[key] : undefined
+    const shared = typeof value === 'object' ? share(before, value, itemKey) : value
+    if (shared !== before) same = false
     if (shared === value) continue
     copy ??= copyObject(next)
     copy[key] = shared
