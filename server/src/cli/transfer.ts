@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { rename, rm, stat } from 'node:fs/promises'
 import { ContextdError } from '@contextd/protocol'
+import { allIds } from './all-ids.ts'
 import { UsageError } from './flags.ts'
 import { readExported } from './lines.ts'
 import type { ExportedLine } from './lines.ts'
@@ -19,15 +20,9 @@ const pageSize = 1_000
 /** Whether a place is a store or a server, and not a file. */
 export const isPlace = (text: string): boolean => /^(?:memory|sqlite|rediss?|s3|https?):/i.test(text)
 
-/** Ids of the contexts whose ids begin with this, in order. Ids alone are kept: states are not. */
-async function idsOf(target: Target, prefix: string): Promise<string[]> {
-  const ids: string[] = []
-  for (;;) {
-    const page = await target.list({ prefix, limit: pageSize, offset: ids.length, order: 'asc' })
-    for (const { contextId } of page) ids.push(contextId)
-    if (page.length < pageSize) return [...new Set(ids)]
-  }
-}
+/** Ids of the contexts whose ids begin with this, in order. */
+const idsOf = (target: Target, prefix: string): Promise<string[]> =>
+  allIds((page) => target.list({ ...page, prefix, order: 'asc' }), pageSize)
 
 /** Reads contexts a few at a time, in the order of their ids; those that are gone meanwhile are left out. */
 async function* exportedOf(
