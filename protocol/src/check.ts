@@ -8,7 +8,7 @@ import type { Limits } from './limits.ts'
 import type { Operation } from './operation.ts'
 
 /** A limit of 0 means none; what recurses has one all the same. */
-const bounded = (limit: number, most: number): number => (limit > 0 ? Math.min(limit, most) : most)
+export const bounded = (limit: number, most: number): number => (limit > 0 ? Math.min(limit, most) : most)
 
 /** What has been looked through already, so that an operation that is applied again and again is looked through once. */
 const checked = new WeakSet<object>()

@@ -1,4 +1,4 @@
-import { assertJson, checkOperations, checkState, deepestNesting } from '@contextd/protocol'
+import { assertJson, checkOperations, checkState, deepestNesting, takeJson } from '@contextd/protocol'
 import type { Change, JsonObject, JsonValue, Limits } from '@contextd/protocol'
 
 /** Tells an object that may be JSON: not a list, and of no class. */
@@ -34,6 +34,8 @@ export function copyJson(value: unknown, undefinedKeys: 'keep' | 'omit' = 'keep'
  * @throws {TypeError} it holds what is not JSON
  */
 export function takeState(state: unknown, limits: Pick<Limits, 'depth' | 'operations'>): [{ type: 'set'; path: []; value: JsonObject }] {
+  const operation = takeJson('set', state, limits)
+  if (operation !== null) return [operation]
   const value = copyJson(state) as JsonObject
   if (!isObject(value)) checkState(value, limits)
   return taken({ type: 'set', path: [], value }, 'state', limits)
@@ -45,6 +47,8 @@ export function takeState(state: unknown, limits: Pick<Limits, 'depth' | 'operat
  * @throws {TypeError} it is no object, or holds what is not JSON
  */
 export function takePatch(patch: unknown, limits: Pick<Limits, 'depth' | 'operations'>): [{ type: 'merge'; path: []; value: JsonObject }] {
+  const operation = takeJson('merge', patch, limits)
+  if (operation !== null) return [operation]
   const value = copyJson(patch, 'omit') as JsonObject
   if (!isObject(value)) throw new TypeError('update takes a patch: an object with the keys to change. To replace the whole state use set.')
   return taken({ type: 'merge', path: [], value }, 'patch', limits)
