@@ -32,7 +32,10 @@ export interface ContextDefinitionOptions<S extends object, P extends object, E>
   itemKey?: string
   /** Version of the schema, a whole number ≥ 1. Default 1. */
   version?: number
-  /** Moves a state of an older schema version on, at first access. */
+  /**
+   * Moves a state of an older schema version on, at first access. Nodes with an older version of the definition leave a state that was moved on as
+   * it is: so what they write while both run must be fit for both, above all a whole state (`set`), which no migration follows.
+   */
   migrate?(state: JsonObject, from: number): NoInfer<S>
   /** Key of the lock that a commit must carry to write at this path; null: none. */
   requireLock?(path: Path): string | null
