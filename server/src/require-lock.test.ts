@@ -28,6 +28,8 @@ describe('requireLock', () => {
     await expect(contexts.set('doc:1', { body: 'b' })).rejects.toEqual(code('locked'))
     await expect(contexts.apply('doc:1', [{ type: 'remove', path: ['title'] }])).rejects.toEqual(code('locked'))
     await expect(contexts.transact('doc:1', (draft) => void (draft['title'] = 'c'))).rejects.toEqual(code('locked'))
+    // It names what must be locked, though it changes nothing there.
+    await expect(contexts.apply('doc:1', [setTo('title', 'a'), setTo('body', 'c')])).rejects.toEqual(code('locked'))
     await contexts.update('doc:1', { body: 'c' })
     await contexts.set('doc:1', { title: 'a', body: 'd', list: [] })
     await contexts.update('doc:1', { title: 'd' }, { lock })
