@@ -1,6 +1,7 @@
 import type { Head } from '@contextd/protocol'
 import type * as Stored from '../backends/backend.ts'
 import type { Publishing } from '../backends/publishing.ts'
+import { silentLogger } from '../logger.ts'
 import type { Logger } from '../logger.ts'
 import { StoreWatch } from '../store-watch.ts'
 import { StoreMeasures } from './store-measures.ts'
@@ -12,17 +13,15 @@ export class MeasuredBackend implements Stored.ContextBackend {
   declare readonly materialized?: Stored.MaterializedKeys
   readonly #backend: Stored.ContextBackend
   readonly #logger: Logger
-  readonly #answered: () => void
-  readonly #failed: (error: unknown) => void
+  /** Null: nobody reads what it would log. */
+  readonly #watch: StoreWatch | null
   #measures: StoreMeasures | null = null
 
   constructor(backend: Stored.ContextBackend, logger: Logger) {
     this.#backend = backend
     this.#logger = logger
     this.name = backend.name
-    const watch = new StoreWatch(logger, backend.name)
-    this.#answered = () => watch.answered()
-    this.#failed = (error) => watch.failed(error)
+    this.#watch = logger === silentLogger ? null : new StoreWatch(logger, backend.name)
     if (backend.materialized !== undefined) this.materialized = backend.materialized
   }
 
@@ -115,42 +114,31 @@ export class MeasuredBackend implements Stored.ContextBackend {
   }
 
   /** Asks the store, and sees what comes of it; who asked gets that as it is. */
-  #seen<T>(call: StoreCall, ask: () => Promise<T>, came?: (measures: StoreMeasures, result: T) => void): Promise<T> {
-    const measures = this.#measures
-    if (measures === null) {
-      const asked = promised(ask)
-      asked.then(this.#answered, this.#failed)
-      return asked
-    }
+  #seen<T>(call: StoreCall, ask: () => Promise<T>, count?: (measures: StoreMeasures, result: T) => void): Promise<T> {
+    if (this.#measures === null && this.#watch === null) return ask()
     const began = performance.now()
-    const asked = promised(ask)
+    const asked = ask()
     asked.then(
-      (result) => this.#came(measures, call, began, () => came?.(measures, result)),
-      (error: unknown) => {
-        measures.failed(call, error)
-        this.#failed(error)
-        measures.took(call, performance.now() - began)
-      },
+      (result) => this.#came(call, began, result, count),
+      (error: unknown) => this.#failed(call, began, error),
     )
     return asked
   }
 
-  #came(measures: StoreMeasures, call: StoreCall, began: number, count: () => void): void {
-    measures.took(call, performance.now() - began)
-    this.#answered()
+  #came<T>(call: StoreCall, began: number, result: T, count: ((measures: StoreMeasures, result: T) => void) | undefined): void {
+    this.#watch?.answered()
+    this.#measures?.took(call, performance.now() - began)
+    if (this.#measures === null || count === undefined) return
     try {
-      count()
+      count(this.#measures, result)
     } catch {
       // A store that breaks its contract is found out by who asked.
     }
   }
-}
 
-/** A store of an application may throw before it gives a promise. */
-function promised<T>(ask: () => Promise<T>): Promise<T> {
-  try {
-    return ask()
-  } catch (error) {
-    return Promise.reject(error)
+  #failed(call: StoreCall, began: number, error: unknown): void {
+    this.#watch?.failed(error)
+    this.#measures?.took(call, performance.now() - began)
+    this.#measures?.failed(call, error)
   }
 }
