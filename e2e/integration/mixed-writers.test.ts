@@ -77,7 +77,7 @@ test(
 )
 
 test(
-  'F32, G1 G3 G4: mixed writes of four processes on a Cluster lose nothing when a slot moves, a master is replaced, and one dies whose replica has all',
+  'F32, G1, G3, G4: mixed writes of four processes on a Cluster lose nothing when a slot moves, a master is replaced, and one dies whose replica has all',
   { timeout },
   async () => {
     const cluster = await startRedisCluster({ replicas: true })

@@ -100,7 +100,7 @@ export class MixedWriters {
     await this.#untilDone(`${part} of all is written`, () => this.#stored >= enough)
   }
 
-  /** Kills a process in the middle of its writes, and starts it again under another name, with as much to do. */
+  /** Kills a process in the middle of its writes; it begins again under another name, with as much to do. */
   async crash(index: number): Promise<void> {
     const child = this.#children[index]!
     const name = this.#name(index)
@@ -110,8 +110,10 @@ export class MixedWriters {
     child.kill('SIGKILL')
     await ended
     for (const hold of this.#holds.values()) if (hold.token.startsWith(`${name}.`)) hold.until = Math.min(hold.until, at)
-    const next = await this.#start(index)
-    next.send('go')
+    this.#start(index).then(
+      (next) => next.send('go'),
+      (error: unknown) => this.#failures.push(String(error)),
+    )
   }
 
   /** Stops a process where it is, for a while. */

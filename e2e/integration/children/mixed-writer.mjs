@@ -118,16 +118,15 @@ async function write(writer) {
 }
 
 // The store may be away just now.
-const initialized = async (context) => {
-  while (
-    !(await context.initialize().then(
-      () => true,
-      () => false,
-    ))
-  )
+async function initialize(context) {
+  try {
+    await context.initialize()
+  } catch {
     await setTimeout(50)
+    await initialize(context)
+  }
 }
-await Promise.all([...classes.values()].map(initialized))
+await Promise.all([...classes.values()].map(initialize))
 process.send({ type: 'ready' })
 await new Promise((resolve) => process.once('message', resolve))
 await Promise.all(Array.from({ length: writers }, (_, writer) => write(writer)))
