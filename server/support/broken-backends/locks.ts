@@ -117,7 +117,7 @@ export const brokenLocks: BrokenBackends = {
     /^P6: a member whose lock is lost/,
   ],
   'locks are looked at before verdicts': [LocksFirst, /^P6: a commit that has its verdict gets it again/],
-  'locks are looked at before the head': [LocksFirst, /^P7: a batch of the server given again .* lock/],
+  'locks are looked at before the head': [LocksFirst, /^P7: a batch of the server given again .* lock|^P5: locks are looked at last/],
   'a batch is written around its locked members': [WritesAroundLocked, /^P6: a member whose lock is lost/],
   'a delete does not look at locks': [
     beforeCommit((batch) => (batch.remove ? { ...batch, members: batch.members.map((member) => ({ ...member, locks: [] })) } : batch)),
