@@ -67,7 +67,11 @@ describe.each(Object.keys(stores))('locks on %s', (name) => {
   test('one holder at a time, each hold with a higher token, also where there is no context yet', async () => {
     const [one, two] = pair()
     const first = await one.lock('a', 'title')
-    await expect(two.lock('a', 'title', once)).rejects.toEqual(code('locked'))
+    await expect(two.lock('a', 'title', once)).rejects.toMatchObject({
+      code: 'locked',
+      contextId: 'a',
+      details: { key: 'title', holder: { userId: null, actor: 'server' }, since: expect.any(Number) as number },
+    })
     await two.lock('a', 'other', once)
     await two.lock('b', 'title', once)
     await first.release()
