@@ -34,6 +34,8 @@ export class Connection {
   #opened = false
   #failure: unknown = null
   #readOnlyAt = Number.NEGATIVE_INFINITY
+  /** The stream that was given up, which may take a while to close. */
+  #givenUp: Redis['stream'] | null = null
 
   constructor(options: RedisOptions) {
     this.options = options
@@ -52,7 +54,7 @@ export class Connection {
 
   /** Whether commands are sent at once. */
   get ready(): boolean {
-    return this.client.status === 'ready'
+    return this.client.status === 'ready' && this.client.stream !== this.#givenUp
   }
 
   /** Connects for the first time, and runs a check; rejects if either fails, and may be called again then. */
@@ -117,7 +119,9 @@ export class Connection {
 
   /** Gives up the connection, which may be dead without knowing it, and makes a new one. */
   reconnect(): void {
-    if (this.ready) this.client.disconnect(true)
+    if (!this.ready) return
+    this.#givenUp = this.client.stream
+    this.client.disconnect(true)
   }
 
   /** Ends the connection, after what is under way. */
