@@ -4,16 +4,26 @@ import type { ContextBackend, ContextDump } from '../backends/backend.ts'
 import { fromStored } from '../known-context.ts'
 import type { KnownContext } from '../known-context.ts'
 import type { OpenArchive } from './archive.ts'
+import { checkOtherStore } from './other-store.ts'
 import { decodeStreams, encodeStreams } from './streams.ts'
 
 /** How long an archive keeps the records of streams: as long as it keeps the context, ms. */
 const streamsKeptMs = 100 * 365 * 86_400_000
 
-/** Keeps exported contexts in a backend, each as a context of the same id, without its log. */
-export function backendArchive(backend: ContextBackend): OpenArchive {
+/** Keeps exported contexts in a backend, each as a context of the same id, without its log; `source` is where they come from. */
+export function backendArchive(backend: ContextBackend, source: ContextBackend): OpenArchive {
+  let checking: Promise<void> | null = null
+  const checked = (): Promise<void> => {
+    checking ??= checkOtherStore(source, backend).catch((error: unknown) => {
+      checking = null
+      throw error
+    })
+    return checking
+  }
   return {
     async export({ contextId, incarnation, version, revision, state, createdAt, updatedAt, updatedBy, streams }) {
       await backend.open()
+      await checked()
       const { schema, records } = decodeStreams(streams)
       await backend.restore({
         contextId,

@@ -2,7 +2,7 @@ import type { Backend, ContextBackend } from '../backends/backend.ts'
 import type { Archive, OpenArchive } from './archive.ts'
 import { backendArchive } from './backend-archive.ts'
 
-const backendMethods = ['open', 'close', 'dump', 'restore'] as const satisfies readonly (keyof ContextBackend)[]
+const backendMethods = ['open', 'close', 'dump', 'restore', 'locks'] as const satisfies readonly (keyof ContextBackend)[]
 
 const hasMethods = (value: unknown, names: readonly string[]): boolean =>
   typeof value === 'object' && value !== null && names.every((name) => typeof (value as { [name: string]: unknown })[name] === 'function')
@@ -21,6 +21,6 @@ export function archiveOf(archive: Archive | Backend | undefined, backend: Conte
       close: () => Promise.resolve(),
     }
   }
-  if (hasMethods(archive, backendMethods)) return backendArchive(archive as ContextBackend)
+  if (hasMethods(archive, backendMethods)) return backendArchive(archive as ContextBackend, backend)
   throw new TypeError('archive must be a backend, or have the functions export(snapshot) and restore(contextId)')
 }

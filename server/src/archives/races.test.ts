@@ -1,6 +1,6 @@
 import { ContextdError } from '@contextd/protocol'
-import { expect, test, vi } from 'vitest'
-import { engines } from '../../support/stores.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { engines, storeNames, stores } from '../../support/stores.ts'
 import type { RestoreBatch, RestoreResult } from '../backends/backend.ts'
 import { MemoryBackend, memoryBackend } from '../backends/memory.ts'
 import { StoreModel } from '../backends/store-model.ts'
@@ -8,6 +8,7 @@ import { FakeClock } from '../testing/fake-clock.ts'
 import { SharedMemory } from '../testing/shared-memory.ts'
 import type { ExportedContext } from './archive.ts'
 
+const newStore = stores()
 const engine = engines()
 
 test('of exports of one context that come at once the newest stays in the archive, however long each takes', async () => {
@@ -85,4 +86,19 @@ test.each(['expired', 'never was here'])('a delete of a context that %s keeps th
   // Whoever asks for it by name gets it.
   expect(await there.restore('a')).toMatchObject({ state: { n: 1 } })
   expect(heard).toEqual([])
+})
+
+describe.each(storeNames)('an archive on %s', (name) => {
+  test('that is the very store of the contexts, under another handle, is refused before anything is replaced', async () => {
+    const store = newStore(name)
+    const contexts = engine({ backend: store(), archive: store() })
+    await contexts.set('a', { n: 1 })
+    await contexts.set('a', { n: 2 })
+    await expect(contexts.export('a')).rejects.toMatchObject({ code: 'invalid_operation', message: expect.stringContaining('very store') })
+    expect(await contexts.history('a')).toHaveLength(2)
+    expect(await contexts.list()).toHaveLength(1)
+    // Another one will do.
+    const others = engine({ backend: store(), archive: newStore(name)() })
+    expect(await others.export('a')).toMatchObject({ version: 2 })
+  })
 })
