@@ -83,6 +83,9 @@ async function runVerb(verb: string, args: readonly string[], terminal: Terminal
     return target
   }
   const place = placeOf(given, terminal)
+  // It would replace contexts by what they were a moment ago.
+  for (const name of ['to', 'from'])
+    if (given.text(name) === place.url) throw new UsageError(`--${name}: that is where the contexts are already; name another place`)
   return guarded(terminal, [place.url, given.text('to') ?? '', given.text('from') ?? ''], async () => {
     try {
       const target = await open(place.url, place.token)

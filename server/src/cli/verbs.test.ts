@@ -285,6 +285,22 @@ test('a server that is not there is said so', async () => {
   expect(err).toMatch(/^contextd: No server answers at http:\/\/127\.0\.0\.1:1\. .*\n$/)
 })
 
+test('a store is no place for its own contexts', async () => {
+  const url = `sqlite:${fileOf('own.db')}`
+  const cli = (...args: string[]): Promise<Ran> => runCli([...args, '--store', url])
+  expect(await cli('set', 'a', '{}')).toMatchObject({ code: 0 })
+  for (const args of [
+    ['export', '--to', url],
+    ['restore', '--from', url],
+  ]) {
+    expect(await cli(...args)).toMatchObject({
+      code: 2,
+      out: '',
+      err: expect.stringMatching(/^contextd: --\w+: that is where the contexts are/),
+    })
+  }
+})
+
 test('a file that cannot be written or read is misuse, and a broken export leaves none', async () => {
   const { cli, contexts } = await store()
   await contexts.set('a', { n: 1 })
