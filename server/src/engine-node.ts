@@ -121,6 +121,11 @@ export class EngineNode implements Engine {
     return this.#definitions.of(contextId)
   }
 
+  /** Time from which on deltas are surely kept, unless there are too many. */
+  get oldestDelta(): number {
+    return this.clock.now() - this.#settings.deltaTtlMs
+  }
+
   get closing(): boolean {
     return this.#closing !== null
   }

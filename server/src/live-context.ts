@@ -41,7 +41,12 @@ export class LiveContext {
   constructor(contextId: string, options: LiveContextOptions) {
     this.contextId = contextId
     this.#options = options
-    this.committer = new Committer(contextId, { ...options.committer, firstAccess: options.firstAccess })
+    const { committer, firstAccess } = options
+    const committed: CommitterOptions['committed'] = (batch, answered) => {
+      this.past.committed(batch)
+      committer.committed(batch, answered)
+    }
+    this.committer = new Committer(contextId, { ...committer, firstAccess, committed })
   }
 
   /** Nobody has it open, and nothing is under way. */

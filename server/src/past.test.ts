@@ -70,3 +70,59 @@ test('the changes one by one are left out where they are not wanted', () => {
   const { delta, before, after } = new Past().step('a', at(3), entries(1, 3), null)
   expect([delta.changes, before, after]).toEqual([[], states[0], states[2]])
 })
+
+/** A batch as it is told once it is stored. */
+const batch = (from: number, to: number, life = ''): Parameters<Past['committed']>[0] => ({
+  base: at(from, life).head,
+  head: at(to, life).head,
+  entries: entries(from, to, life),
+})
+const noRead = async (): Promise<never> => expect.unreachable('the log is not read')
+
+test('a delta leads on by the batches of this node without a look at the log', async () => {
+  const past = new Past()
+  expect(past.since('a', at(3), { version: 1 }, 0, 'id')).toBeNull()
+  past.step('a', at(3), entries(1, 3), 'id')
+  past.committed(batch(3, 4))
+  await past.follow(at(4), 1, noRead)
+  const step = past.since('a', at(4), { version: 1 }, 0, 'id')
+  expect(step?.delta).toMatchObject({ baseVersion: 1, version: 4, revision: 'r4', changes: diff(states[0]!, states[3]!) })
+  expect(past.since('a', at(4), { version: 1, revision: 'r1' }, 0, 'id')).toBe(step)
+})
+
+test('what others committed is read from where the log was last known', async () => {
+  const past = new Past()
+  past.step('a', at(3), entries(1, 3), 'id')
+  expect(past.since('a', at(4), { version: 1 }, 0, 'id')).toBeNull()
+  const reads: number[] = []
+  await past.follow(at(4), 1, async (after) => {
+    reads.push(after)
+    return entries(3, 4)
+  })
+  expect(reads).toEqual([3])
+  expect(past.since('a', at(4), { version: 1 }, 0, 'id')?.delta.version).toBe(4)
+})
+
+test.each<[string, () => readonly LogEntry[]]>([
+  ['has a hole', () => entries(3, 4).slice(1)],
+  ['leads elsewhere', () => entries(3, 4, '~')],
+])('nothing is known of a log that %s', async (_, log) => {
+  const past = new Past()
+  past.step('a', at(3), entries(1, 3), 'id')
+  await past.follow(at(4), 1, async () => log())
+  expect(past.since('a', at(4), { version: 1 }, 0, 'id')).toBeNull()
+})
+
+test('the log is read again for another version, revision or life, for one commit, and where entries may be gone', () => {
+  const past = new Past()
+  past.step('a', at(4), entries(1, 4), 'id')
+  expect(past.since('a', at(4), { version: 1 }, 0, 'id')).not.toBeNull()
+  expect(past.since('a', at(4), { version: 2 }, 0, 'id')).toBeNull()
+  expect(past.since('a', at(4), { version: 1, revision: 'r1~' }, 0, 'id')).toBeNull()
+  expect(past.since('a', at(4, '~'), { version: 1 }, 0, 'id')).toBeNull()
+  expect(past.since('a', at(4), { version: 1 }, 1, 'id')).toBeNull()
+  past.committed({ base: at(4).head, head: at(5).head, entries: [{ ...entries(3, 4)[0]!, text: 'x'.repeat(2_000_000) }] })
+  expect(past.since('a', at(5), { version: 1 }, 0, 'id')).toBeNull()
+  past.step('b', at(3), entries(2, 3), 'id')
+  expect(past.since('b', at(3), { version: 2 }, 0, 'id')).toBeNull()
+})

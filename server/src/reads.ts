@@ -5,8 +5,10 @@ import type { KnownHead } from './contexts-types.ts'
 import type { EngineNode } from './engine-node.ts'
 import type { Formatter } from './formatter.ts'
 import { backwards, snapshotOf } from './history.ts'
+import type { Step } from './history.ts'
 import { followsOn } from './known-context.ts'
 import type { KnownContext } from './known-context.ts'
+import type { LiveContext } from './live-context.ts'
 import type { Past } from './past.ts'
 import { checkSince } from './write-options.ts'
 
@@ -19,7 +21,11 @@ interface Read {
   readonly state: JsonObject
   readonly entries: readonly LogEntry[]
   readonly past: Past
+  /** What leads there, where it was known without the entries. */
+  readonly step: Step | null
 }
+/** Where a sync begins. */
+type Since = ReturnType<typeof checkSince>
 /** A version that a context had. */
 type Point = Pick<Delta, 'revision' | 'committedAt' | 'author'> & { readonly state: JsonObject }
 
@@ -40,12 +46,18 @@ export class Reads {
 
   async sync(contextId: string, since: number | KnownHead | null): Promise<SyncAnswer<JsonObject, unknown>> {
     const from = since === null ? null : checkSince(since)
-    const { now, entries, past } = await this.#read(contextId, ({ head }) => {
-      if (from === null || from.version >= head.version) return null
-      if (from.incarnation !== undefined && from.incarnation !== head.incarnation) return null
-      const { deltaThreshold } = this.#node
-      return deltaThreshold > 0 && from.version < head.version - deltaThreshold ? null : from.version
-    })
+    const { deltaThreshold } = this.#node
+    const read = await this.#read(
+      contextId,
+      ({ head }) => {
+        if (from === null || from.version >= head.version) return null
+        if (from.incarnation !== undefined && from.incarnation !== head.incarnation) return null
+        return deltaThreshold > 0 && from.version < head.version - deltaThreshold ? null : from.version
+      },
+      from,
+    )
+    const { now, entries, past } = read
+    if (read.step !== null) return { type: 'delta', delta: this.#formatter.delta(read.step) }
     if (from !== null && isHead(from, now.head)) return { type: 'no_change', version: now.head.version, revision: now.head.revision }
     const first = entries[0]
     // A number alone cannot tell whether the history is still the same; a head can.
@@ -93,37 +105,52 @@ export class Reads {
   }
 
   #deltaSince(contextId: string, now: KnownContext, entries: readonly LogEntry[], past: Past): Delta<unknown> {
-    if (entries.length > 1) {
-      const itemKey = this.#formatter.needsChanges ? this.#node.declared(contextId).itemKey : null
-      return this.#formatter.delta(past.step(contextId, now, entries, itemKey))
-    }
+    if (entries.length > 1) return this.#formatter.delta(past.step(contextId, now, entries, this.#itemKey(contextId)))
     const [only] = backwards(contextId, now.state!, entries)
     return this.#formatter.delta(only!)
+  }
+
+  /** Null: nobody looks at changes one by one. */
+  #itemKey(contextId: string): string | null {
+    return this.#formatter.needsChanges ? this.#node.declared(contextId).itemKey : null
   }
 
   /**
    * Reads a context, and the entries of its log from a version on that lead to it: none when `from` says null, or when the log does not reach
    * back so far without a hole.
+   * @param whole what they come to is enough, from this version on; null: it is not
    * @throws {ContextdError} `not_found`
    */
-  #read(contextId: string, from: (now: KnownContext) => number | null): Promise<Read> {
+  #read(contextId: string, from: (now: KnownContext) => number | null, whole: Since | null = null): Promise<Read> {
     return this.#node.using(contextId, async (live) => {
       const { past } = live
       for (let reads = 1; ; reads += 1) {
-        const now = await live.found()
+        const now = latest(await live.found(), live)
         const { state, head } = now
+        const readLog = (version: number): Promise<readonly LogEntry[]> => this.#node.backend.log(contextId, version)
         if (state === null) throw new ContextdError('not_found', `There is no context ${contextId}.`, { contextId })
         const after = from(now)
-        if (after === null) return { now, state, entries: [], past }
-        const log = await past.log(now, after, () => this.#node.backend.log(contextId, after))
+        if (after === null) return { now, state, entries: [], past, step: null }
+        if (whole !== null) {
+          await past.follow(now, after, readLog)
+          const step = past.since(contextId, now, whole, this.#node.oldestDelta, this.#itemKey(contextId))
+          if (step !== null) return { now, state, entries: [], past, step }
+        }
+        const log = await past.log(now, after, () => readLog(after))
         const entries = log.filter(({ version }) => version <= head.version)
-        if (entries.length === 0 && log.length === 0) return { now, state, entries, past }
-        if (entries.at(-1)?.revision === head.revision && isUnbroken(entries)) return { now, state, entries, past }
+        if (entries.length === 0 && log.length === 0) return { now, state, entries, past, step: null }
+        if (entries.at(-1)?.revision === head.revision && isUnbroken(entries)) return { now, state, entries, past, step: null }
         // The context began a new life between the two reads.
-        if (reads === mostReads) return { now, state, entries: [], past }
+        if (reads === mostReads) return { now, state, entries: [], past, step: null }
       }
     })
   }
+}
+
+/** A context as it was read, or as it is known since. */
+function latest(read: KnownContext, { committer }: LiveContext): KnownContext {
+  const { known } = committer.queue
+  return known !== null && known.head.incarnation === read.head.incarnation && known.head.version > read.head.version ? known : read
 }
 
 /** A version as it was. @throws {ContextdError} `not_found` – there is no such version yet · `expired` – it is no longer in the log */
