@@ -149,6 +149,9 @@ test('a request that the store has lost is made again', async () => {
   release()
   await asked
   expect(await b.get('s')).toMatchObject({ state: { fetched: 2 } })
+  // Who does not lead hears of the version all the same.
+  await until(() => onB.status.version === 2)
+  expect(onB.status).toMatchObject({ leader: false, running: false, lastSuccessAt: null, nextRunAt: null })
 })
 
 test('a store that is away for a while, and comes back with nothing, has all of it again by itself', async () => {

@@ -3,6 +3,7 @@ import { Cluster } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { errorOf, limitedTo } from '../../../support/redis-store.ts'
 import { until } from '../../../support/until.ts'
+import { contextsWith } from '../../contexts.ts'
 import { backendContract } from '../../testing/backend-contract.ts'
 import { author, batchOf, contextId, startAt, store } from '../../testing/contract/kit.ts'
 import { startRedisCluster } from '../../testing/redis-cluster.ts'
@@ -183,6 +184,33 @@ test('a master that dies is replaced by its replica: held errors, then all goes 
   await until(() => ids.every((id) => heard.get(id) === before.get(id)! + 1))
   expect((await backend.heads(ids)).map(({ version }) => version)).toEqual(ids.map(() => 3))
 }, 60_000)
+
+test('a source on a Cluster keeps its keys in one slot, and says so of keys that lie apart', async () => {
+  const backend = redisBackend({ url: cluster.nodes[0]!.adminUrl, prefix: 'sources' })
+  const contexts = contextsWith({ backend })
+  onTestFinished(() => contexts.close())
+  const own = new Cluster([{ host: '127.0.0.1', port: cluster.nodes[0]!.port }])
+  onTestFinished(() => own.disconnect())
+  let round = 1
+  const fetch = (): object[] => Array.from({ length: 2_500 }, (_, id) => ({ id, round }))
+  const source = contexts.addSource({
+    contextId: 'prices',
+    fetch,
+    refreshIntervalMs: 3_600_000,
+    materialize: [
+      { key: '{prices}:list', type: 'list' },
+      { key: 'prices', type: 'hash', idProp: 'id' },
+    ],
+  })
+  for (round = 1; round < 3; round += 1) {
+    await source.refresh()
+    expect(JSON.parse((await own.lindex('{prices}:list', -1))!)).toEqual({ id: 2_499, round })
+    expect([await own.llen('{prices}:list'), await own.hlen('prices')]).toEqual([2_500, 2_500])
+  }
+  const apart = { contextId: 'apart', fetch, refreshIntervalMs: 3_600_000 }
+  const keys = ['one', 'two'].map((key) => ({ key, type: 'list' as const }))
+  expect(() => contexts.addSource({ ...apart, materialize: keys })).toThrow(/hash tag/)
+})
 
 test('keys for other programs are put in place together in one slot only, and not by who has lost the lock', async () => {
   const prefix = 'apart'
