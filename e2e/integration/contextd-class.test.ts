@@ -1,7 +1,7 @@
 import { createClient } from '@contextd/client'
 import { Contextd, createContexts, createServer } from 'contextd'
 import type { ContextdOptions } from 'contextd'
-import { redisBackend } from 'contextd/backends/redis'
+import { redisAclRules, redisBackend } from 'contextd/backends/redis'
 import { sqliteBackend } from 'contextd/backends/sqlite'
 import { startRedisServer } from 'contextd/testing'
 import type { RedisServer } from 'contextd/testing'
@@ -127,6 +127,52 @@ describe('R13: one context with everybody else', () => {
       await context.updateContext('n', n)
       expect(await context.getContext()).toEqual({ n })
     }
+  })
+})
+
+describe('R13: pubsubChannel', () => {
+  test('tells of each commit that is made through the class, in order, and of nothing else', async () => {
+    const plain = new Redis(redis.url)
+    const published: string[] = []
+    plain.on('message', (_channel: string, text: string) => published.push(text))
+    await plain.subscribe('mine')
+    const [telling, other] = [instance({ pubsubChannel: 'mine' }), instance()]
+    const contexts = keep(createContexts({ backend: redisBackend(redis.url) }))
+    await telling.updateContext('n', 1)
+    await telling.updateContext('n', 1)
+    await telling.transactionalUpdate({})
+    await other.updateContext('n', 2)
+    await contexts.update('my_cxtd', { n: 3 })
+    await expect(telling.updateContext('__proto__', {})).rejects.toEqual(code('invalid_operation'))
+    await telling.updateContext('n', 4)
+    await until('the last one is told', () => published.some((text) => text.includes('"version":4')))
+    const revision = expect.any(String) as string
+    expect(published.map((text) => JSON.parse(text) as unknown)).toEqual([
+      { contextKey: 'my_cxtd', version: 1, revision },
+      { contextKey: 'my_cxtd', version: 4, revision },
+    ])
+    plain.disconnect()
+  })
+
+  test('on which one may not publish is a warning; the commits stand', async () => {
+    const admin = new Redis(redis.url)
+    await admin.call('ACL', 'SETUSER', 'bound', 'on', '>s3cret', ...redisAclRules().split(' '))
+    const warned: [object, string][] = []
+    const logger = {
+      debug: () => {},
+      info: () => {},
+      error: () => {},
+      warn: (details: object, message: string) => void warned.push([details, message]),
+    }
+    const redisUrl = redis.url.replace('redis://', 'redis://bound:s3cret@')
+    const context = keep(new Contextd({ contextKey: 'my_cxtd', redisUrl, pubsubChannel: 'mine', logger }))
+    await context.updateContext('n', 1)
+    expect(await context.getContext()).toEqual({ n: 1 })
+    await until('it is warned of', () => warned.some(([, message]) => message.includes('pubsubChannel')))
+    expect(JSON.stringify(warned)).not.toContain('s3cret')
+    await context.close()
+    await admin.call('ACL', 'DELUSER', 'bound')
+    admin.disconnect()
   })
 })
 

@@ -97,6 +97,20 @@ describe('R13: the class', () => {
     expect(updates).toHaveBeenCalledTimes(2)
   })
 
+  test('an instance hears of its own context, and not of those of other instances', async () => {
+    const shared = new SharedMemory()
+    const [mine, other] = [instance(shared), instance(shared, { contextKey: 'other' })]
+    const told = vi.fn<() => void>()
+    mine.on('update', told)
+    mine.on('delete', told)
+    await mine.initialize()
+    await other.updateContext('n', 1)
+    await engine(shared).delete('other')
+    await mine.updateContext('n', 1)
+    expect(told).toHaveBeenCalledTimes(1)
+    expect(await mine.getContext()).toEqual({ n: 1 })
+  })
+
   test('a write that failed is not in the local copy, and does not go out with the next one', async () => {
     class Refusing extends MemoryBackend {
       refuses = false
