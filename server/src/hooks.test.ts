@@ -70,6 +70,25 @@ describe('beforeCommit', () => {
     expect([told.mock.calls.length, shared.store.log('a', 0)?.length, logged]).toEqual([1, 1, []])
   })
 
+  test('is told the user of a client, and of a request over HTTP, as authenticate gave it; so is afterCommit', async () => {
+    const seen: unknown[] = []
+    const { connect, url } = await served(
+      { authenticate: ({ auth, transport }) => ({ id: `${auth.token}`, via: transport }) },
+      { hooks: { beforeCommit: ({ user }) => void seen.push(user), afterCommit: ({ user }) => void seen.push(user) } },
+    )
+    const session = await (await connect({ token: 'ada' })).attach()
+    await session.sync('a')
+    session.write('a', '', [[setTo('n', 1)]])
+    await session.client.until(() => session.seen('a').length === 1)
+    const headers = { authorization: 'Bearer bob', 'content-type': 'application/json' }
+    expect((await fetch(`${url}/v1/contexts/b`, { method: 'PUT', headers, body: '{}' })).status).toBe(201)
+    const [ada, bob] = [
+      { id: 'ada', via: 'socket' },
+      { id: 'bob', via: 'http' },
+    ]
+    expect(seen).toEqual([ada, ada, bob, bob])
+  })
+
   test('that refuses one commit of a batch lets the others pass, each on the state that it gets then', async () => {
     const seen: (JsonObject | null)[] = []
     const contexts = engine({
