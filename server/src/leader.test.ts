@@ -75,16 +75,33 @@ describe('an election', () => {
     expect(two.leader.token).toBeGreaterThan(before)
   })
 
+  test('is won at once by who is told to hurry, when it was given up, and not before', async () => {
+    const shared = new SharedMemory()
+    const [one, two] = [candidate(shared, { leaseMs: 60_000 }), candidate(shared, { leaseMs: 60_000 })]
+    const resign = one.leader.need()
+    await pass(0)
+    two.leader.need()
+    await pass(10)
+    two.leader.hurry()
+    await pass(0)
+    expect([one.leader.isLeader, two.leader.isLeader]).toEqual([true, false])
+    await resign()
+    two.leader.hurry()
+    one.leader.hurry()
+    await pass(0)
+    expect([one.leader.isLeader, two.leader.isLeader]).toEqual([false, true])
+  })
+
   test('ends for a node that nobody needs as leader any more, and can begin again', async () => {
     const shared = new SharedMemory()
     const { leader, told } = candidate(shared)
     const [first, second] = [leader.need(), leader.need()]
     await pass(0)
-    first()
-    first()
+    void first()
+    void first()
     await pass(10)
     expect(leader.isLeader).toBe(true)
-    second()
+    void second()
     await pass(10)
     expect(leader.isLeader).toBe(false)
     expect(shared.store.locks(clusterId, Date.now())).toEqual([])

@@ -58,17 +58,22 @@ export class Leader {
     return this.isLeader ? this.#hold!.token : null
   }
 
-  /** Stands for election until the returned function is called. */
-  need(): () => void {
+  /** Stands for election until the returned function is called, which resolves when another node may lead. */
+  need(): () => Promise<void> {
     this.#needed += 1
     if (this.#needed === 1) this.#next(0)
     let ended = false
-    return () => {
+    return async () => {
       if (ended) return
       ended = true
       this.#needed -= 1
-      if (this.#needed === 0) void this.#resign()
+      if (this.#needed === 0) await this.#resign()
     }
+  }
+
+  /** Asks now whether it may lead: who did may have given it up. */
+  hurry(): void {
+    if (this.#hold === null) this.#next(0)
   }
 
   /** Calls when this node begins to lead, and when it ends. Returns the end of it. */

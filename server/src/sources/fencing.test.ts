@@ -119,6 +119,25 @@ test('a request that is under way while the leader is killed is carried out by t
   expect(onB.status).toMatchObject({ leader: true, failures: 0, lastError: null })
 })
 
+const told = (): Promise<string | null> => admin.hget('contextd:{ctx:~source:s}:row', 'v')
+
+test.each(['leads for nothing else', 'cleans up too'])(
+  'a leader that %s and closes gives up its lease, and tells the others',
+  async (also) => {
+    const a = engine({ backend: redisBackend(redis.url), leaseMs: 60_000 })
+    const first = a.addSource({ contextId: 's', fetch: () => ({ by: 'a' }), refreshIntervalMs: hour })
+    await until(() => first.status.lastSuccessAt !== null)
+    if (also === 'cleans up too') a.startCleanup({ intervalMs: hour })
+    const b = engine({ backend: redisBackend(redis.url), leaseMs: 60_000 })
+    const second = b.addSource({ contextId: 's', fetch: () => ({ by: 'b' }), refreshIntervalMs: hour })
+      expect(await told()).toBeNull()
+    await a.close()
+    await until(() => second.status.lastSuccessAt !== null)
+    expect(await told()).toBe('1')
+    expect(await b.get('s')).toMatchObject({ state: { by: 'b' } })
+  },
+)
+
 test('a lock that the store has lost is taken anew, and the fetch is made again', async () => {
   const a = node('a')
   await until(() => a.added.status.lastSuccessAt !== null)

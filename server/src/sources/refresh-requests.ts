@@ -1,5 +1,5 @@
 import { ContextdError, randomToken } from '@contextd/protocol'
-import type { JsonObject, Operation } from '@contextd/protocol'
+import type { Head, JsonObject, Operation } from '@contextd/protocol'
 import { internalPrefix } from '../backends/backend.ts'
 import type { Answer } from '../commit-queue.ts'
 import type { EngineNode } from '../engine-node.ts'
@@ -40,15 +40,15 @@ export class RefreshRequests {
   #waiting: Waiting | null = null
   #asking: Promise<void> | null = null
 
-  /** @param asked called when there are requests that were not carried out yet */
-  constructor(node: EngineNode, contextId: string, asked: () => void) {
+  /** @param told called when a node has asked, answered or left */
+  constructor(node: EngineNode, contextId: string, told: () => void) {
     this.#node = node
     this.#contextId = contextId
     this.#requestsId = `${internalPrefix}source:${contextId}`
     this.#followed = node.follow(this.#requestsId, {
       step: () => {
         this.#look()
-        if (this.open.length > 0) asked()
+        told()
       },
       gone: () => this.#look(),
     })
@@ -82,6 +82,11 @@ export class RefreshRequests {
       ...ids.filter((id) => Object.hasOwn(asked, id)).map((id): Operation => ({ type: 'remove', path: ['asked', id] })),
       { type: 'set', path: ['answers'], value: Object.fromEntries(ids.map((id) => [id, outcome])) },
     ])
+  }
+
+  /** Tells the other nodes that this one leads no more. What becomes of it is not waited for: they find out all the same. */
+  leave(): void {
+    this.#submit(() => [{ type: 'set', path: ['left'], value: randomToken(idLength) }]).catch(() => {})
   }
 
   end(): void {
@@ -145,6 +150,10 @@ export class RefreshRequests {
 
   /** Commits, and waits until it is seen here. */
   async #commit(operations: (now: Requests) => readonly Operation[]): Promise<void> {
+    await this.#followed.reach(await this.#submit(operations))
+  }
+
+  async #submit(operations: (now: Requests) => readonly Operation[]): Promise<Head> {
     const answer = await new Promise<Answer>((resolve) =>
       this.#node.submit(this.#requestsId, {
         source: '',
@@ -163,7 +172,7 @@ export class RefreshRequests {
     if (answer.type !== 'verdict' || !answer.decided) throw new ContextdError('timeout', 'It is not known whether the leader was asked.')
     const { error, after } = answer.decided
     if (error !== undefined) throw error
-    await this.#followed.reach(after.head)
+    return after.head
   }
 }
 

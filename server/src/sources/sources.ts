@@ -41,7 +41,13 @@ export class Sources {
 
   /** Ends all; another node may go on at once. */
   async close(): Promise<void> {
-    await Promise.all([...this.#sources.values()].map((source) => source.remove()))
+    const sources = [...this.#sources.values()]
+    await Promise.all(sources.map((source) => source.remove()))
+    const { leader } = this.#node
+    if (!leader.isLeader) return
+    // It leads for something else; the sources need not wait until that ends.
+    await leader.close()
+    for (const source of sources) source.leave()
   }
 
   #checkKeys({ materialize }: SourceSettings): void {
@@ -59,7 +65,7 @@ class AddedSource implements ContextSource {
   readonly #requests: RefreshRequests
   readonly #listeners = new Set<(status: SourceStatus) => void>()
   readonly #ends: (() => void)[]
-  readonly #resign: () => void
+  readonly #resign: () => Promise<void>
   readonly #removed: () => void
   readonly #node: EngineNode
   #answering = false
@@ -70,7 +76,7 @@ class AddedSource implements ContextSource {
     this.#removed = removed
     const { contextId } = settings
     this.#source = new Source(node, settings, () => this.#tell())
-    this.#requests = new RefreshRequests(node, contextId, () => void this.#answerAll())
+    this.#requests = new RefreshRequests(node, contextId, () => this.#told())
     const { leader } = node
     this.#ends = [
       // Not the state, which may be large: only its head.
@@ -108,6 +114,11 @@ class AddedSource implements ContextSource {
     return this.#removing
   }
 
+  /** Tells the other nodes that this one leads no more. */
+  leave(): void {
+    this.#requests.leave()
+  }
+
   subscribe(listener: (status: SourceStatus) => void): () => void {
     if (typeof listener !== 'function') throw new TypeError('subscribe takes a function (status) => …')
     const own = (status: SourceStatus): void => listener(status)
@@ -119,8 +130,11 @@ class AddedSource implements ContextSource {
     this.#removed()
     for (const end of this.#ends) end()
     this.#requests.end()
+    const { leader } = this.#node
+    const led = leader.isLeader
     await this.#source.rest()
-    this.#resign()
+    await this.#resign()
+    if (led && !leader.isLeader) this.leave()
   }
 
   #lead(leads: boolean): void {
@@ -128,6 +142,11 @@ class AddedSource implements ContextSource {
     this.#source.lead()
     // What was asked of the leader before.
     void this.#requests.read().then(() => this.#answerAll())
+  }
+
+  #told(): void {
+    this.#node.leader.hurry()
+    void this.#answerAll()
   }
 
   /** Carries out what other nodes asked for; one fetch answers all who asked before it. */

@@ -97,6 +97,8 @@ export class Term {
   }
 
   #next(inMs: number): void {
+    // Who was told may have begun the next one, or have ended it.
+    if (this.over || this.#running !== null) return
     this.#timer = setTimeout(() => this.run().catch(() => {}), inMs).unref()
     this.#listener.next(inMs)
   }
