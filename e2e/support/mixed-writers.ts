@@ -127,7 +127,7 @@ export class MixedWriters {
   /** @throws {Error} a process failed, or nothing goes on */
   async #untilDone(what: string, holds: () => boolean): Promise<void> {
     const failed = (): boolean => this.#failures.length > 0
-    await until(what, () => holds() || failed(), 30_000).catch((error: unknown) => this.#failures.push(String(error), ...this.#refusals()))
+    await until(what, () => holds() || failed(), 60_000).catch((error: unknown) => this.#failures.push(String(error), ...this.#refusals()))
     if (failed()) throw new Error(this.#failures.slice(0, 10).join('\n'))
   }
 

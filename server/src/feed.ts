@@ -29,6 +29,8 @@ export interface FeedOptions {
 const patienceMs = 50
 /** Changes of one commit up to which old values are looked up in the state rather than in the log. */
 const fewChanges = 64
+/** Most publications that are kept during a read. */
+const mostEarly = 100
 
 /**
  * Tells listeners of this process every commit of a context once and in order, whoever made it: as far as it is told, and from the log where
@@ -41,8 +43,11 @@ export class Feed {
   readonly #options: FeedOptions
   /** What the listeners were told last; null: nothing was read yet. */
   #at: KnownContext | null = null
-  #catching: 'no' | 'reading' | 'again' = 'no'
-  #caughtUp: Promise<boolean> = Promise.resolve(true)
+  /** The read under way, and the one after it. */
+  #reading: Promise<boolean> | null = null
+  #next: Promise<boolean> | null = null
+  /** Publications that came during the read: most are what comes after it. */
+  #early: DeltaFrame[] = []
 
   constructor(options: FeedOptions) {
     this.#options = options
@@ -83,7 +88,7 @@ export class Feed {
       if (revision === null) continue
       // Nothing was read yet: what this commit was based on is where the listeners begin.
       this.#at ??= before
-      if (this.#catching !== 'no' || !sameHead(this.#at.head, before.head)) return void this.catchUp()
+      if (this.#reading !== null || !sameHead(this.#at.head, before.head)) return void this.catchUp()
       this.#at = after
       if (after.state === null) this.#tell((listener) => listener.gone())
       else {
@@ -102,13 +107,15 @@ export class Feed {
 
   /** What the store publishes: a `d` or an `h` frame. */
   published(message: string): void {
+    let told: ['d', DeltaFrame] | ['h', unknown] | null = null
     try {
-      const [event, frame] = JSON.parse(message) as ['d', DeltaFrame] | ['h', unknown]
-      if (event === 'd' && this.#follow(frame)) return
+      told = JSON.parse(message) as ['d', DeltaFrame] | ['h', unknown]
     } catch (error) {
-      this.#options.logger.warn({ contextId: this.#options.contextId, error }, 'a publication could not be read')
+      this.#unreadable(error)
     }
-    void this.catchUp()
+    const frame = told?.[0] === 'd' ? told[1] : null
+    if (frame !== null && this.#reading !== null && this.#early.length < mostEarly) this.#early.push(frame)
+    else if (frame === null || this.#reading !== null || !this.#follow(frame)) void this.catchUp()
   }
 
   /** The stored head. */
@@ -116,17 +123,54 @@ export class Feed {
     if (this.#at === null || !sameHead(this.#at.head, head)) void this.catchUp()
   }
 
-  /** Reads what may have been missed. False: it could not be read. */
+  /** Reads what may have been missed up to now. False: it could not be read. */
   catchUp(): Promise<boolean> {
-    if (this.#catching !== 'no') this.#catching = 'again'
-    else this.#caughtUp = this.#catchUp()
-    return this.#caughtUp
+    if (this.#reading === null) return this.#begin()
+    // A read that has begun may miss what was committed since: those who come meanwhile share the next one.
+    this.#next ??= this.#reading.then(() => this.#begin())
+    return this.#next
+  }
+
+  #begin(): Promise<boolean> {
+    this.#next = null
+    this.#early = []
+    this.#reading = this.#readOnce()
+    return this.#reading
+  }
+
+  async #readOnce(): Promise<boolean> {
+    let read = true
+    try {
+      await this.#read()
+    } catch (error) {
+      read = false
+      // The next beacon, commit or publication tries again.
+      this.#options.logger.warn({ contextId: this.#options.contextId, error }, 'a subscription could not be brought to head')
+    }
+    if (this.#next !== null) return read
+    this.#reading = null
+    if (read && !this.#early.every((frame) => this.#follow(frame))) void this.catchUp()
+    return read
+  }
+
+  #unreadable(error: unknown): void {
+    this.#options.logger.warn({ contextId: this.#options.contextId, error }, 'a publication could not be read')
+  }
+
+  /** As `#tellFrame`; what cannot be read leads nowhere. */
+  #follow(frame: DeltaFrame): boolean {
+    try {
+      return this.#tellFrame(frame)
+    } catch (error) {
+      this.#unreadable(error)
+      return false
+    }
   }
 
   /** Tells a frame that follows on what was told; false: something is missing, or it leads elsewhere. */
-  #follow([contextId, incarnation, baseVersion, baseRevision, batch, committedAt, authors, commits]: DeltaFrame): boolean {
+  #tellFrame([contextId, incarnation, baseVersion, baseRevision, batch, committedAt, authors, commits]: DeltaFrame): boolean {
     const at = this.#at
-    if (at === null || this.#catching !== 'no') return false
+    if (at === null) return false
     if (at.head.incarnation === incarnation && at.head.version >= baseVersion + commits.length) return true
     // An absent context has no incarnation; the frame names the one that its first commit began.
     if (!sameHead(at.head, { incarnation: baseVersion === 0 ? '' : incarnation, version: baseVersion, revision: baseRevision }))
@@ -145,23 +189,6 @@ export class Feed {
       this.#tellStep({ delta: deltaOf(contextId, { ...head, committedAt, author: updatedBy, changes }), before, after: state }, known)
     })
     return true
-  }
-
-  async #catchUp(): Promise<boolean> {
-    let read: boolean
-    do {
-      this.#catching = 'reading'
-      try {
-        await this.#read()
-        read = true
-      } catch (error) {
-        read = false
-        // The next beacon, commit or publication tries again.
-        this.#options.logger.warn({ contextId: this.#options.contextId, error }, 'a subscription could not be brought to head')
-      }
-    } while ((this.#catching as string) === 'again')
-    this.#catching = 'no'
-    return read
   }
 
   async #read(): Promise<void> {
