@@ -130,7 +130,7 @@ test.each(['leads for nothing else', 'cleans up too'])(
     if (also === 'cleans up too') a.startCleanup({ intervalMs: hour })
     const b = engine({ backend: redisBackend(redis.url), leaseMs: 60_000 })
     const second = b.addSource({ contextId: 's', fetch: () => ({ by: 'b' }), refreshIntervalMs: hour })
-      expect(await told()).toBeNull()
+    expect(await told()).toBeNull()
     await a.close()
     await until(() => second.status.lastSuccessAt !== null)
     expect(await told()).toBe('1')

@@ -1,19 +1,13 @@
 import { ContextdError, isContextdError } from '@contextd/protocol'
 import type { JsonObject } from '@contextd/protocol'
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Answer } from '../commit-queue.ts'
 import type { EngineNode } from '../engine-node.ts'
 import { serverAuthor } from '../known-context.ts'
-import { Hold } from '../lock-hold.ts'
 import { inTime } from '../patience.ts'
 import { takeFetched } from './fetched.ts'
 import { materializedKeys } from './materialize.ts'
 import type { SourceSettings } from './source-options.ts'
-
-/** Lock on the context of a source: whoever holds it writes. No key of a user's begins so. */
-const writerKey = '~source'
-/** Longest pause until a node that has begun to lead asks again whether the one before is gone, ms. */
-const takeOverMs = 500
+import { Writer, isLockRefusal, isLost, writerKey } from './writer.ts'
 
 /** Who is told of what becomes of a term. */
 export interface TermListener {
@@ -34,18 +28,17 @@ export class Term {
   readonly #listener: TermListener
   /** Aborted at its end. */
   readonly #ending = new AbortController()
-  #acquiring: Promise<number> | null = null
-  #hold: Hold | null = null
-  #renewal: NodeJS.Timeout | null = null
+  readonly #writer: Writer
   #timer: NodeJS.Timeout | null = null
   #running: Promise<void> | null = null
-  /** Mark of what is in the materialized keys; null: nothing of this term that is sure to be there. */
-  #placed: string | null = null
+  /** What is in the materialized keys, by its mark, and under which token; null: nothing that is sure to be there. */
+  #placed: { readonly mark: string; readonly token: number } | null = null
 
   constructor(node: EngineNode, settings: SourceSettings, listener: TermListener) {
     this.#node = node
     this.#settings = settings
     this.#listener = listener
+    this.#writer = new Writer(node, settings.contextId)
   }
 
   /** Whether a fetch is under way. */
@@ -72,10 +65,7 @@ export class Term {
   async end(): Promise<void> {
     this.#ending.abort(over())
     if (this.#timer !== null) clearTimeout(this.#timer)
-    if (this.#renewal !== null) clearInterval(this.#renewal)
-    await this.#acquiring?.catch(() => {})
-    // Its lease ends it where the store does not answer.
-    await this.#hold?.end().catch(() => {})
+    await this.#writer.end()
   }
 
   async #run(): Promise<void> {
@@ -116,8 +106,7 @@ export class Term {
 
   async #refresh(): Promise<number> {
     const { contextId, materialize } = this.#settings
-    this.#acquiring = this.#writer()
-    const token = await this.#acquiring
+    const token = await this.#writer.acquire(this.#ending.signal)
     const data = await this.#fetch(token)
     this.#check()
     const { state: previous } = await this.#node.using(contextId, (live) => live.fresh())
@@ -125,7 +114,10 @@ export class Term {
     const fetched = await takeFetched(data, { previous, limits: this.#node.limits, itemKey })
     // Before anything is written: what cannot be materialized is not committed either.
     const keys = await materializedKeys(materialize, fetched)
-    await this.#stillWriter()
+    // After a long fetch: a lease of full length, and certainty that nobody else has taken over.
+    this.#check()
+    await this.#writer.confirm()
+    this.#check()
     const { version, isNew } = await this.#commit(fetched.state, token)
     if (keys.length > 0) await this.#place(keys, token, isNew)
     return version
@@ -150,55 +142,6 @@ export class Term {
     }
   }
 
-  /** The token under which this node writes: of a hold that lasts from one fetch to the next, so that no other node's comes between. */
-  async #writer(): Promise<number> {
-    const { leaseMs } = this.#node
-    await this.#node.open()
-    for (;;) {
-      this.#check()
-      const held = this.#hold !== null && this.#hold.remainingMs > 0 ? this.#hold : null
-      const hold = held ?? this.#newHold()
-      const result = await hold.ask(leaseMs, held !== null).catch((error: unknown) => {
-        // It may be held all the same.
-        if (held === null) hold.end().catch(() => {})
-        throw error
-      })
-      if (result.type === 'held') return this.#holds(hold)
-      this.#hold = null
-      // The one before has not given up yet.
-      const leftMs = result.by?.remainingMs ?? 0
-      if (held === null) await pause(Math.min(takeOverMs, leftMs + 1), undefined, { ref: false, signal: this.#ending.signal })
-    }
-  }
-
-  async #holds(hold: Hold): Promise<number> {
-    this.#hold = hold
-    this.#check()
-    this.#renewal ??= setInterval(() => void this.#renew(), Math.ceil(this.#node.leaseMs / 3)).unref()
-    return hold.token
-  }
-
-  /** After a long fetch: a lease of full length, and certainty that nobody else has taken over. */
-  async #stillWriter(): Promise<void> {
-    this.#check()
-    const result = await this.#hold!.ask(this.#node.leaseMs, true)
-    this.#check()
-    if (result.type === 'locked') throw this.#lost()
-  }
-
-  #newHold(): Hold {
-    const { backend, clock } = this.#node
-    this.#placed = null
-    return new Hold({ backend, clock, contextId: this.#settings.contextId, key: writerKey, holder: serverAuthor })
-  }
-
-  async #renew(): Promise<void> {
-    const hold = this.#hold
-    if (hold === null || hold.remainingMs === 0) return
-    // What it comes to shows when something is written.
-    await hold.ask(this.#node.leaseMs, true).catch(() => {})
-  }
-
   async #commit(state: JsonObject, token: number): Promise<{ version: number; isNew: boolean }> {
     const { contextId } = this.#settings
     const answer = await new Promise<Answer>((resolve) =>
@@ -220,7 +163,7 @@ export class Term {
     if (answer.type !== 'verdict' || answer.decided === null)
       throw new ContextdError('timeout', 'It is not known whether what was fetched is stored.', { contextId })
     const { error, revision, after } = answer.decided
-    if (isContextdError(error, 'locked') && error.details['key'] === writerKey) throw this.#lost()
+    if (isLockRefusal(error)) throw this.#writer.lost()
     if (error !== undefined) throw error
     return { version: after.head.version, isNew: revision !== null }
   }
@@ -229,20 +172,14 @@ export class Term {
   async #place(keys: Awaited<ReturnType<typeof materializedKeys>>, token: number, isNew: boolean): Promise<void> {
     const materialized = this.#node.backend.materialized!
     const names = keys.map(({ key }) => key)
-    if (!isNew && this.#placed !== null && (await materialized.stand(names, this.#placed))) return
+    if (!isNew && this.#placed?.token === token && (await materialized.stand(names, this.#placed.mark))) return
     this.#placed = null
     try {
-      this.#placed = await materialized.swap(keys, { contextId: this.#settings.contextId, key: writerKey, token })
+      const mark = await materialized.swap(keys, { contextId: this.#settings.contextId, key: writerKey, token })
+      this.#placed = { mark, token }
     } catch (error) {
-      throw isContextdError(error, 'locked') ? this.#lost() : error
+      throw isContextdError(error, 'locked') ? this.#writer.lost() : error
     }
-  }
-
-  #lost(): Lost {
-    this.#hold = null
-    return new Lost('locked', `Another node has written this source meanwhile, or this one was held up for longer than leaseMs.`, {
-      contextId: this.#settings.contextId,
-    })
   }
 
   #check(): void {
@@ -258,10 +195,5 @@ function unless<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
     void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp))
   })
 }
-
-/** The lock under which this node writes is no longer held. */
-class Lost extends ContextdError {}
-
-const isLost = (error: unknown): boolean => error instanceof Lost
 
 const over = (): ContextdError => new ContextdError('closed', 'The source was removed, or another node has taken over.')
