@@ -115,9 +115,9 @@ export class MeasuredBackend implements Stored.ContextBackend {
 
   /** Asks the store, and sees what comes of it; who asked gets that as it is. */
   #seen<T>(call: StoreCall, ask: () => Promise<T>, count?: (measures: StoreMeasures, result: T) => void): Promise<T> {
-    if (this.#measures === null && this.#watch === null) return ask()
+    if (this.#measures === null && this.#watch === null) return promised(ask)
     const began = performance.now()
-    const asked = ask()
+    const asked = promised(ask)
     asked.then(
       (result) => this.#came(call, began, result, count),
       (error: unknown) => this.#failed(call, began, error),
@@ -140,5 +140,14 @@ export class MeasuredBackend implements Stored.ContextBackend {
     this.#watch?.failed(error)
     this.#measures?.took(call, performance.now() - began)
     this.#measures?.failed(call, error)
+  }
+}
+
+/** A store of an application may throw before it gives a promise. */
+function promised<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return ask()
+  } catch (error) {
+    return Promise.reject(error)
   }
 }
