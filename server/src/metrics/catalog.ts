@@ -72,7 +72,7 @@ export const metrics: readonly Metric[] = [
     'histogram',
     'commit_seconds',
     [],
-    'Time from a message of a client to the answer to its first commit.',
+    'Time from a message of a client to the answer to its first commit; of at most one message in a millisecond.',
     ({ counts }) => counts.commitSeconds ?? [],
   ),
   // Syncs

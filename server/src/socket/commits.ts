@@ -6,6 +6,7 @@ import type { Answer } from '../commit-queue.ts'
 import { actorOf } from '../session.ts'
 import type { AttachedSession, Stream } from './attached-session.ts'
 import type { Connection } from './connection.ts'
+import { isTimed } from './counters.ts'
 import { closed, rateLimited, wireError } from './errors.ts'
 import { heldBy, isToldByDelta, outcomeOf } from './verdicts.ts'
 import { wantedBy } from './wanted.ts'
@@ -22,7 +23,7 @@ interface Frame {
   readonly stream: Stream
   readonly message: CommitMessage
   readonly bytes: number
-  /** When it came, ms; null: nobody wants to know. */
+  /** When it came, ms; null: it is not timed. */
   readonly came: number | null
 }
 
@@ -32,9 +33,10 @@ interface Frame {
  *
  * @param bytes length of the message
  * @param refusal why no message is taken now; null: it is
+ * @param came when it came, ms
  * @throws {DecodeError} the message does not fit
  */
-export function receiveCommits(connection: Connection, payload: unknown, bytes: number, refusal: unknown): void {
+export function receiveCommits(connection: Connection, payload: unknown, bytes: number, refusal: unknown, came: number): void {
   const message = decode(commitsSchema, payload)
   checkSettled(message)
   const { node } = connection
@@ -59,7 +61,7 @@ export function receiveCommits(connection: Connection, payload: unknown, bytes: 
     stream: session.stream(message.contextId),
     message,
     bytes,
-    came: node.counts.commitSeconds && performance.now(),
+    came: isTimed(node.counts, came) ? came : null,
   }
   const reason = node.closing ? closed('The server is closing.') : (refusal ?? heldBefore(frame) ?? overLimit(frame))
   if (reason !== null) return hold(frame, reason)
@@ -200,7 +202,7 @@ function answered(frame: Frame, commit: WireCommit, answer: Answer): void {
   // Another sending of the number has come since: that one is answered.
   if (stream.inFlight.get(seq) !== commit) return
   stream.inFlight.delete(seq)
-  if (frame.came !== null && commit === message.commits[0]) node.counts.commitSeconds!.observe((performance.now() - frame.came) / 1_000)
+  if (frame.came !== null && commit === message.commits[0]) node.counts.commitSeconds?.observe((performance.now() - frame.came) / 1_000)
   if (answer.type === 'held' && !isContextdError(answer.error))
     node.engine.logger.error({ contextId, error: answer.error }, 'commit failed')
   const outcome = outcomeOf(answer)

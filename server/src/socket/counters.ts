@@ -19,8 +19,10 @@ export interface Counts {
   readonly refusedUsers: Tally
   /** Messages of clients, by event. */
   readonly messages: Tally
-  /** Time from a message with commits to the answer to its first one, s; null: nobody wants to know. */
+  /** Time from a message with commits to the answer to its first one, s, of those that are timed; null: nobody wants to know. */
   readonly commitSeconds: Histogram | null
+  /** When the last one came that is timed, ms. */
+  timedAt: number
   /** Answers of the HTTP API, by method and status: `GET 200`; and the time that they took, s. */
   readonly requests: Tally
   readonly requestSeconds: Histogram
@@ -37,7 +39,15 @@ export const noCounts = (timed = false): Counts => ({
   refusedAddresses: 0,
   refusedUsers: new Tally(),
   messages: new Tally(),
+  timedAt: 0,
   commitSeconds: timed ? new Histogram(secondsBounds) : null,
   requests: new Tally(),
   requestSeconds: new Histogram(secondsBounds),
 })
+
+/** Whether a message that came at this time, ms, is timed: one in a millisecond, since a look at the clock costs more than all other counting. */
+export function isTimed(counts: Counts, came: number): boolean {
+  if (counts.commitSeconds === null || came - counts.timedAt < 1) return false
+  counts.timedAt = came
+  return true
+}

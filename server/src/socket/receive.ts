@@ -29,16 +29,16 @@ export function receiver(connection: Connection): (args: unknown[], next: () => 
     const [event, payload] = args
     if (typeof event === 'string' && ours.has(event)) {
       connection.node.counts.messages.add(event)
-      dispatch(connection, event, payload, args, wait)
+      dispatch(connection, event, payload, args, wait, now)
     } else if (connection.socket.listenerCount(String(event)) === 0 || event === 'error') connection.node.counts.unknownEvents += 1
     else if (wait === 0) next()
   }
 }
 
-function dispatch(connection: Connection, event: string, payload: unknown, args: readonly unknown[], wait: number): void {
+function dispatch(connection: Connection, event: string, payload: unknown, args: readonly unknown[], wait: number, now: number): void {
   const refusal = wait > 0 ? rateLimited('messagesPerSecond', wait) : null
   try {
-    if (event === 'commit') receiveCommits(connection, payload, messageBytesOf(args), refusal)
+    if (event === 'commit') receiveCommits(connection, payload, messageBytesOf(args), refusal, now)
     else if (event === 'leave') leave(connection, payload)
     else if (event === 'detach') connection.detach(decode(detachSchema, payload).session)
     else request(connection, event, payload, args.at(-1), refusal)
