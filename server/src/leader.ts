@@ -19,7 +19,7 @@ export interface LeaderOptions {
 /** Where the nodes of a store agree: no id of a user's context begins so. */
 export const clusterId = '~cluster'
 const leaderKey = 'leader'
-/** Longest time until a node that does not lead asks again, ms: so long a clean stop goes unnoticed. */
+/** Longest time until a node that does not lead asks again, ms: so long a clean stop goes unnoticed by who was not told. */
 const longestRetryMs = 500
 
 /**

@@ -29,3 +29,20 @@ test('F18: a connection on which many commands are not answered is given up once
   await until(() => connection.ready)
   expect(await ping()).toBe('PONG')
 })
+
+test('many calls wait for one connection, without a warning of a leak', async () => {
+  const server = await startRedisServer()
+  onTestFinished(() => server.stop())
+  const warnings: string[] = []
+  const onWarning = ({ name }: Error): void => void warnings.push(name)
+  process.on('warning', onWarning)
+  onTestFinished(() => void process.off('warning', onWarning))
+  const connection = new Connection(checkOptions(server.url).connection)
+  onTestFinished(() => connection.close())
+  connection.start()
+  await Promise.all(Array.from({ length: 50 }, () => connection.whenReady()))
+  expect(connection.ready).toBe(true)
+  // They are emitted a turn later.
+  await setTimeout(1)
+  expect(warnings).toEqual([])
+})

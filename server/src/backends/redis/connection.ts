@@ -46,6 +46,8 @@ export class Connection {
       retryStrategy: (attempt: number) => (this.#opened ? pauseBefore(attempt) : null),
       reconnectOnError: (error: Error) => this.#followsFailover(error),
     })
+    // As many calls may wait for a connection as there are: that is no leak, and Node need not warn of one.
+    this.client.setMaxListeners(0)
     // What goes wrong with the connection is told to the calls that need it.
     this.client.on('error', (error: unknown) => {
       this.#failure = error
