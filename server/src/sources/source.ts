@@ -73,9 +73,9 @@ export class Source {
     await term.end()
   }
 
-  /** Notes a version of the context that was seen. */
+  /** Notes a version of the context that was seen; who leads knows better. */
   seen(version: number): void {
-    if (version !== this.#status.version) this.#set({ version })
+    if (this.#term === null && version !== this.#status.version) this.#set({ version })
   }
 
   #stored(term: Term, version: number): void {
