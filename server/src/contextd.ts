@@ -125,12 +125,8 @@ export class Contextd<S extends object = JsonObject> {
     if (typeof listener !== 'function') throw new TypeError('on takes a function')
     if (this.#closing !== null) throw closed()
     const { end } = this.#node.follow(this.#settings.contextKey, {
-      step: (step) => {
-        if (event === 'update') listener(frozen(step.after) as S, verbose(step))
-      },
-      gone: () => {
-        if (event === 'delete') (listener as () => void)()
-      },
+      step: (step) => (event === 'update' ? listener(frozen(step.after) as S, verbose(step)) : undefined),
+      gone: () => (event === 'delete' ? (listener as () => void)() : undefined),
     })
     // Whoever calls next is told why it failed, and tries again.
     this.initialize().catch(() => {})

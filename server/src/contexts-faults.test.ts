@@ -5,9 +5,11 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { CommitBatch, CommitResult } from './backends/backend.ts'
 import { MemoryBackend } from './backends/memory.ts'
 import { StoreModel } from './backends/store-model.ts'
+import { Contextd } from './contextd.ts'
 import { contextsWith } from './contexts.ts'
 import type { Contexts } from './contexts.ts'
 import { engineOf } from './engine.ts'
+import { silentLogger } from './logger.ts'
 import type { Timing } from './timing.ts'
 import { SharedMemory } from './testing/shared-memory.ts'
 
@@ -76,16 +78,30 @@ describe('subscribe', () => {
     await until(() => expect(log.at(-1)).toEqual([2, 1, { n: 1 }]))
   })
 
-  test('a subscriber that throws is logged, and takes nothing from the others', async () => {
+  test.each<[string, () => void | Promise<void>]>([
+    [
+      'throws',
+      () => {
+        throw new Error('mine')
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('mine'))],
+  ])('a subscriber that %s is logged, and takes nothing from the others', async (_name, failing) => {
     const error = vi.fn<(details: object, message: string) => void>()
-    const contexts = create({ logger: { debug: () => {}, info: () => {}, warn: () => {}, error } })
-    contexts.subscribe('a', () => {
-      throw new Error('mine')
-    })
+    const shared = new SharedMemory()
+    const contexts = create({ backend: shared.handle(), logger: { ...silentLogger, error } })
+    contexts.subscribe('a', failing, { onDelete: failing })
     const { log } = listen(contexts)
+    const context = new Contextd({ contextKey: 'a', backend: shared.handle(), logger: { ...silentLogger, error } })
+    context.on('update', failing)
+    await context.initialize()
     await contexts.set('a', {})
-    await until(() => expect(log).toHaveLength(1))
-    expect(error).toHaveBeenCalledTimes(1)
+    await until(() => expect(error).toHaveBeenCalledTimes(2))
+    await contexts.delete('a')
+    await until(() => expect(log).toEqual([[0, 1, {}], 'gone']))
+    await until(() => expect(error).toHaveBeenCalledTimes(3))
+    expect(error.mock.calls.map(([, message]) => message)).toEqual(Array(3).fill('a subscriber failed'))
+    await context.close()
   })
 
   test('G5: watchers get frames in the order of the commits, and the head at each beacon', async () => {

@@ -2,7 +2,7 @@ import { ContextdError } from '@contextd/protocol'
 import type { ContextDefinition, JsonObject, Limits, Operation, Path, SchemaIssue } from '@contextd/protocol'
 import { isInternal } from './backends/backend.ts'
 import { copyJson, takeState } from './json-copy.ts'
-import { synchronous } from './synchronous.ts'
+import { synchronous } from './application-code.ts'
 
 /** What a definition says about one context. */
 export interface Declared {

@@ -1,5 +1,6 @@
 import { applyChanges, revisionOf, unpackChanges } from '@contextd/protocol'
 import type { Change, DeltaFrame, Head, JsonObject } from '@contextd/protocol'
+import { unawaited } from './application-code.ts'
 import { sameHead } from './backends/backend.ts'
 import type { LogEntry } from './backends/backend.ts'
 import type { Decided } from './decide.ts'
@@ -11,9 +12,9 @@ import type { Logger } from './logger.ts'
 
 /** Who listens to a context in this process. */
 export interface FeedListener {
-  /** `now` is the context right after the delta. */
-  step(step: Step, now: KnownContext): void
-  gone(): void
+  /** `now` is the context right after the delta. What is returned is looked at for its failure alone, should it be a promise. */
+  step(step: Step, now: KnownContext): unknown
+  gone(): unknown
 }
 
 /** What a feed works with. */
@@ -227,13 +228,11 @@ export class Feed {
     this.#tell((listener) => listener.step(step, now))
   }
 
-  #tell(tell: (listener: FeedListener) => void): void {
+  #tell(tell: (listener: FeedListener) => unknown): void {
+    const { contextId, logger } = this.#options
+    const failed = (error: unknown): void => logger.error({ contextId, error }, 'a subscriber failed')
     for (const listener of new Set(this.listeners)) {
-      try {
-        if (this.listeners.has(listener)) tell(listener)
-      } catch (error) {
-        this.#options.logger.error({ contextId: this.#options.contextId, error }, 'a subscriber failed')
-      }
+      if (this.listeners.has(listener)) unawaited(() => tell(listener), failed)
     }
     for (const look of this.#waiting) look()
   }

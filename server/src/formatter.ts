@@ -2,7 +2,7 @@ import { ContextdError, formats } from '@contextd/protocol'
 import type { Delta, DeltaFormat, JsonObject } from '@contextd/protocol'
 import type { Step } from './history.ts'
 import { frozen, frozenAlong } from './json-copy.ts'
-import { synchronous } from './synchronous.ts'
+import { synchronous } from './application-code.ts'
 import { verboseDelta } from './verbose-delta.ts'
 
 /** Shapes deltas as the application has chosen. */

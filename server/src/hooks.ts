@@ -1,5 +1,6 @@
 import { ContextdError, isContextdError } from '@contextd/protocol'
 import type { Delta, JsonObject, Operation } from '@contextd/protocol'
+import { unawaited } from './application-code.ts'
 import type { User } from './authorize.ts'
 import type { Answered } from './commit-queue.ts'
 import type { Decided, Submission } from './decide.ts'
@@ -82,12 +83,11 @@ export class HookRunner {
   }
 
   #tell(commit: Parameters<NonNullable<Hooks['afterCommit']>>[0]): void {
-    const failed = (error: unknown): void => this.#logger.error({ contextId: commit.contextId, error }, 'the hook afterCommit failed')
-    try {
-      Promise.resolve(this.#hooks.afterCommit!(commit)).catch(failed)
-    } catch (error) {
-      failed(error)
-    }
+    const { contextId } = commit
+    unawaited(
+      () => this.#hooks.afterCommit!(commit),
+      (error) => this.#logger.error({ contextId, error }, 'the hook afterCommit failed'),
+    )
   }
 
   async #inTime(answer: void | Promise<void>): Promise<void> {

@@ -2,7 +2,7 @@ import { diffToOperations } from '@contextd/protocol'
 import type { JsonObject, ListOptions, Operation } from '@contextd/protocol'
 import { Immer, current, isDraft } from 'immer'
 import { copyNew } from './json-copy.ts'
-import { synchronous } from './synchronous.ts'
+import { synchronous } from './application-code.ts'
 
 const immer = new Immer({ autoFreeze: false })
 /** How deep drafts are looked for in what a recipe returns. */

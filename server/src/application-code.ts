@@ -10,5 +10,15 @@ export function synchronous<T>(returned: T, message: string): T {
   throw new TypeError(message)
 }
 
+/** Calls code of the application that nobody waits for. `failed` is told what it throws, at once or later. */
+export function unawaited(call: () => unknown, failed: (error: unknown) => void): void {
+  try {
+    const returned = call()
+    if (isPromise(returned)) Promise.resolve(returned).catch(failed)
+  } catch (error) {
+    failed(error)
+  }
+}
+
 const isPromise = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
