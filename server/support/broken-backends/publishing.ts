@@ -104,6 +104,17 @@ class PublishesNothingToTell extends PublishingMemory {
   }
 }
 
+/** Changes how somebody listens. */
+const listening = (listen: (channel: EventEmitter, contextId: string, listener: (message: string) => void) => () => void) =>
+  class extends PublishingMemory {
+    override readonly publishing: StorePublishing = {
+      type: 'publish',
+      subscribe: (contextId, listener) => listen(channelOf(this.store), contextId, listener),
+      onRestored: () => () => {},
+      sockets: { adapter: noSockets, room: noSockets, confirm: noSockets },
+    }
+  }
+
 class TellsNobody extends Broken {
   override readonly publishing = { type: 'poll' as const, onChange: () => () => {} }
 }
@@ -116,6 +127,22 @@ export const brokenPublishing: BrokenBackends = {
   'restores are not published': [RestoresInSilence, /^a backend hears/],
   'deletes are not published': [DeletesInSilence, /^a backend hears/],
   'a batch that has nothing to tell is published': [PublishesNothingToTell, /^a backend hears/],
+  'who has ended listening is told still': [
+    listening((channel, contextId, listener) => {
+      channel.on(contextId, listener)
+      return () => {}
+    }),
+    /^who has ended listening hears nothing more/,
+  ],
+  'the end of one ends all who listen alike': [
+    listening((channel, contextId, listener) => {
+      channel.on(contextId, listener)
+      return () => {
+        while (channel.listeners(contextId).includes(listener)) channel.off(contextId, listener)
+      }
+    }),
+    /^who has ended listening hears nothing more/,
+  ],
   'messages are published twice': [PublishesTwice, /^a backend hears/],
   'others are not told of writes': [TellsNobody, /^a backend hears/],
 }

@@ -46,11 +46,37 @@ export const handleCases: readonly KitCase[] = [
     if (backend.publishing.type === 'poll') await hearsChange(backend, other, patienceMs)
   }),
 
+  fact('who has ended listening hears nothing more, and takes nothing from others', async ({ backend, another, patienceMs }) => {
+    if (backend.publishing.type === 'none' || backend.publishing.type === 'beacon') return
+    const other = await another()
+    const heard = { ended: 0, goesOn: 0 }
+    const goesOn = (): void => void (heard.goesOn += 1)
+    // One function may listen twice.
+    const [end, endOne, endOther] = [() => void (heard.ended += 1), goesOn, goesOn].map((listener) => listenTo(backend, listener))
+    end!()
+    endOne!()
+    const deadline = performance.now() + patienceMs
+    let base = noHead
+    for (let index = 1; heard.goesOn === 0; index += 1) {
+      if (performance.now() > deadline) throw new Error('Nothing is heard.')
+      base = (await store(other, { base, message: messageOf(index) })).head
+      await delay(20)
+    }
+    endOther!()
+    same(heard.ended, 0, 'what was ended is not called')
+  }),
+
   fact('G2: what is published is stored: who hears of a version reads it', async ({ backend, another, patienceMs }) => {
     const other = await another()
     if (other.publishing.type === 'publish') await readsWhatItHears(backend, other, other.publishing, patienceMs)
   }),
 ]
+
+/** Listens to what others store, in the way that the backend has. Returns the end of it. */
+function listenTo({ publishing }: ContextBackend, listener: () => void): () => void {
+  if (publishing.type === 'publish') return publishing.subscribe(contextId, listener)
+  return publishing.type === 'poll' ? publishing.onChange(listener) : () => {}
+}
 
 async function readsWhatItHears(writer: ContextBackend, reader: ContextBackend, hears: StorePublishing, patienceMs: number): Promise<void> {
   const reads: Promise<void>[] = []
