@@ -94,6 +94,8 @@ export class Committer {
   end(error: unknown): void {
     if (this.#pause !== null) clearTimeout(this.#pause)
     this.#pause = null
+    // What a hook is still asked about was never sent: nobody need wonder whether it is stored.
+    if (this.#reviewing) this.queue.refuse(new Map())
     this.#answer(this.queue.abandon(error))
     this.#answer(this.queue.drop(error, true))
   }

@@ -69,9 +69,9 @@ export class Contextd<S extends object = JsonObject> {
   }
 
   /**
-   * Takes the lock of a key; false: it stayed with another holder, or its lease was over before this process came to it. Times in ms. Each call is a hold of its own, that one `releaseLock` ends:
-   * one that this instance has already is waited for like any other. Its holder's writes to the key pass, until the lease is over. The local
-   * copy has what was written before it was taken.
+   * Takes the lock of a key; false: it stayed with another holder, or its lease was over before this process came to it. Times in ms. Each call
+   * is a hold of its own, that one `releaseLock` ends: one that this instance has already is waited for like any other. Its holder's writes to
+   * the key pass, until the lease is over. The local copy has what was written before it was taken.
    * @throws {ContextdError} `backend_unavailable` – it is not held then
    */
   async acquireLock(options: {

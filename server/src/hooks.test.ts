@@ -238,7 +238,7 @@ describe('beforeCommit', () => {
     expect(await contexts.get('a')).toBeNull()
   })
 
-  test('that hangs when the engine closes: what waits for it is answered, and is not stored when it answers then', async () => {
+  test('that hangs when the engine closes: what waits for it is told so, and is not stored when it answers then', async () => {
     const shared = new SharedMemory()
     const asked: (() => void)[] = []
     const hooks: Hooks = { beforeCommit: () => new Promise<void>((resolve) => void asked.push(resolve)) }
@@ -246,7 +246,7 @@ describe('beforeCommit', () => {
     const write = contexts.set('a', {}).catch((error: unknown) => error)
     await until(() => asked.length === 1)
     await contexts.close()
-    expect(await write).toMatchObject({ retryable: true })
+    expect(await write).toEqual(code('closed'))
     asked[0]!()
     await turn()
     expect(shared.store.load('a')?.snapshot ?? null).toBeNull()
