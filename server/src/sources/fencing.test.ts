@@ -22,7 +22,7 @@ beforeEach(() => admin.flushall())
 const engine = engines()
 const hour = 3_600_000
 const nothing = (): void => {}
-const leaseMs = 1_500
+const leaseMs = 3_000
 
 /** A node whose source says who fetched, and can be held up on its way to the store. */
 function node(name: string, backend: ContextBackend = redisBackend(redis.url), refreshIntervalMs = hour) {

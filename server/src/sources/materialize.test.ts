@@ -29,7 +29,7 @@ afterEach(async () => {
 })
 
 function engine(more: object = {}): Contexts<{}, unknown> {
-  const contexts = contextsWith({ backend: redisBackend(server.url), leaseMs: 400, ...more })
+  const contexts = contextsWith({ backend: redisBackend(server.url), ...more })
   opened.push(contexts)
   return contexts
 }
@@ -266,7 +266,7 @@ const rows = (round: number) => Array.from({ length: 100_000 }, (_, id) => ({ id
 const roundOf = (text: unknown): unknown => (JSON.parse(text as string) as { round: number }).round
 
 test('100,000 rows are put in place whole; who reads all the time never sees them missing or half', async () => {
-  const contexts = engine({ limits: { stateBytes: 0 }, leaseMs: 10_000 })
+  const contexts = engine({ limits: { stateBytes: 0 } })
   const { added, data, done } = source(contexts, rows(0), every.slice(0, 2))
   await done
   expect(added.status.lastError).toBeNull()

@@ -11,7 +11,7 @@ import { pauseAfter } from './source.ts'
 
 const opened: Contexts<{}, unknown>[] = []
 function engine(backend = memoryBackend(), more: object = {}): Contexts<{}, unknown> {
-  const contexts = contextsWith({ backend, leaseMs: 300, ...more })
+  const contexts = contextsWith({ backend, ...more })
   opened.push(contexts)
   return contexts
 }
@@ -229,7 +229,7 @@ test('requests wait for the next leader where there is none', async () => {
 
 test('what a former leader fetched is not written once another has taken over, which fetches for who asked', async () => {
   const shared = new SharedMemory()
-  const [a, b] = [engine(shared.handle()), engine(shared.handle())]
+  const [a, b] = [engine(shared.handle(), { leaseMs: 1_500 }), engine(shared.handle(), { leaseMs: 1_500 })]
   const [first, second] = [new Feedable(), new Feedable()]
   first.answer = () => ({ by: 'a' })
   second.answer = () => ({ by: 'b' })

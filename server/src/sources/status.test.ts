@@ -13,7 +13,7 @@ const hour = 3_600_000
 const nothing = (): void => {}
 
 test('a source that is removed fetches no more; what it was about to give is dropped, and the context stays', async () => {
-  const contexts = engine({ leaseMs: 300 })
+  const contexts = engine()
   const signals: AbortSignal[] = []
   let release = nothing
   let calls = 0
@@ -47,7 +47,7 @@ test('a source that is removed fetches no more; what it was about to give is dro
 
 test('who waits for the leader hears of it when the source is removed', async () => {
   const shared = new SharedMemory()
-  const [a, b] = [0, 1].map(() => engine({ backend: shared.handle(), leaseMs: 300 })) as [Contexts<{}, unknown>, Contexts<{}, unknown>]
+  const [a, b] = [0, 1].map(() => engine({ backend: shared.handle() })) as [Contexts<{}, unknown>, Contexts<{}, unknown>]
   const first = new Feedable()
   const onA = a.addSource({ contextId: 's', fetch: first.fetch, refreshIntervalMs: hour })
   await until(() => onA.status.lastSuccessAt !== null)
