@@ -7,6 +7,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { MixedWriters } from '../support/mixed-writers.ts'
 import { faultsOf } from '../support/mixed-writers-checks.ts'
 import { killCaughtUp } from '../support/redis-failover.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 import { until } from '../support/wait.ts'
 
 const load = { processes: 4, writers: 64, writes: 5, leaseMs: 1_000 }
@@ -40,15 +41,22 @@ test(
     const admin = new Redis(redis.adminUrl)
     admin.on('error', () => {})
     onTestFinished(() => admin.disconnect())
-    const outcome = await run({ url: redis.url }, async (writers) => {
+    const proxy = await TcpProxy.to(redis.port)
+    onTestFinished(() => proxy.close())
+    const outcome = await run({ url: redis.url.replace(String(redis.port), String(proxy.port)) }, async (writers) => {
       await writers.reached(0.1)
       await writers.crash(0)
-      await writers.reached(0.3)
+      for (const part of [0.2, 0.25, 0.3]) {
+        await writers.reached(part)
+        proxy.loseAnswers()
+        await setTimeout(50)
+        proxy.cut()
+      }
+      await writers.reached(0.4)
       await writers.pause(1, 1.5 * load.leaseMs)
       await writers.reached(0.5)
       await redis.restart()
       await writers.reached(0.6)
-      await admin.call('CLIENT', 'KILL', 'TYPE', 'normal')
       await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
       await writers.reached(0.8)
       await writers.crash(2)

@@ -68,6 +68,11 @@ export class TcpProxy {
     for (const socket of this.#sockets) socket.destroy()
   }
 
+  /** Passes on what is sent, and none of the answers. */
+  loseAnswers(): void {
+    for (const [near, far] of this.#pairs) far.unpipe(near).resume()
+  }
+
   /** Passes nothing on any more, though the connections stay. */
   freeze(): void {
     for (const [near, far] of this.#pairs) {
