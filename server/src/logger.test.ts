@@ -174,10 +174,14 @@ class Leaving extends MemoryBackend {
 test('that the store is away is said once, and that it is back once; single failures only for who wants all', async () => {
   const { logger, lines } = written('info')
   const backend = new Leaving(new StoreModel())
-  const { contexts } = await served({}, { logger, backend })
+  const { contexts, engine } = await served({}, { logger, backend })
   await contexts.set('a', {})
   backend.away = true
-  for (let n = 0; n < 20; n += 1) await expect(contexts.get(`b:${n}`)).rejects.toMatchObject({ code: 'backend_unavailable' })
+  for (let n = 0; n < 20; n += 1) {
+    await expect(contexts.get(`b:${n}`)).rejects.toMatchObject({ code: 'backend_unavailable' })
+    // One that answers some calls only is not back at each of them.
+    await engine.backend.heads(['a'])
+  }
   backend.away = false
   const said = (): unknown[] => lines.slice(1).map(({ msg, store }) => [msg, store])
   await until(async () => (await contexts.get('b')) === null && said().length > 1)

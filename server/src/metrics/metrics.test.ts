@@ -76,11 +76,16 @@ describe('commits', () => {
   })
 
   test('of the engine itself are not among them', async () => {
-    const { url, contexts } = await served()
-    const release = await contexts.lock('a', 'key')
-    await release.release()
-    await contexts.cleanup()
-    expect(byLabel(await metricsOf(url), 'contextd_commits_total')).toEqual({})
+    const shared = new SharedMemory()
+    const [here, there] = [await served({}, { backend: shared.handle() }), await served({}, { backend: shared.handle() })]
+    const source = { contextId: 's', refreshIntervalMs: 3_600_000, fetch: () => ({ n: 1 }) }
+    here.contexts.addSource(source)
+    await until(() => here.contexts.leader.isLeader)
+    // It asks the leader, by a commit to a context of the engine.
+    await there.contexts.addSource(source).refresh()
+    const read = await metricsOf(there.url)
+    expect(byLabel(read, 'contextd_commits_total')).toEqual({})
+    expect(read.value('contextd_store_call_seconds_count{call="commit"}')).toBeGreaterThan(0)
   })
 })
 
