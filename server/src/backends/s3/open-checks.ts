@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { ContextdError } from '@contextd/protocol'
 import type { Bucket } from './bucket.ts'
 import { S3Failure } from './errors.ts'
@@ -7,20 +8,31 @@ import { schema } from './stored-object.ts'
 const marker = JSON.stringify({ app: 'contextd', schema })
 /** An etag that no object has. */
 const noEtag = '00000000000000000000000000000000'
+/** How often the checks are made, and the pause before the second time: doubled each time, random up to that, ms. */
+const mostTries = 4
+const firstPauseMs = 50
 
 /**
  * Checks that the bucket can be used, and marks it as ours. All writes are of the same text in the same place, so that they change nothing.
  * @throws {ContextdError} `backend_unavailable` – one line for whoever runs the process
  */
 export async function checkBucket(bucket: Bucket, names: Names, address: string): Promise<void> {
-  try {
-    await bucket.list(names.beginning(''), null, 1)
-    const etag = await markedBy(bucket, names, address)
-    await checkConditions(bucket, names, address, etag)
-  } catch (error) {
-    throw cannotOpen(address, error)
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await bucket.list(names.beginning(''), null, 1)
+      if (await keepsConditions(bucket, names, await markedBy(bucket, names, address))) return
+      // Another process may have written the marker meanwhile, with another etag where the store encrypts.
+      if (tries === mostTries) throw lacksConditions(address)
+    } catch (error) {
+      // Some stores fail when several write the same at once.
+      if (tries === mostTries || !mayPass(error)) throw cannotOpen(address, error)
+    }
+    await delay(Math.random() * firstPauseMs * 2 ** tries)
   }
 }
+
+/** Whether a failure is the store's own, and of the moment. */
+const mayPass = (error: unknown): boolean => error instanceof S3Failure && error.kind !== 'refused' && error.status > 0
 
 /** Finds the marker, or makes it; its etag. */
 async function markedBy(bucket: Bucket, names: Names, address: string): Promise<string> {
@@ -37,17 +49,15 @@ async function markedBy(bucket: Bucket, names: Names, address: string): Promise<
   throw cannotUse(`${address} does not keep what is written.`)
 }
 
-/** A store that writes in spite of a condition would lose commits without a word. */
-async function checkConditions(bucket: Bucket, names: Names, address: string, etag: string): Promise<void> {
+/** Whether the store writes only where a condition says so: else commits would be lost without a word. */
+async function keepsConditions(bucket: Bucket, names: Names, etag: string): Promise<boolean> {
   const write = async (known: string | null): Promise<boolean> => (await bucket.write(names.marker, known, marker, '')).type === 'written'
+  bucket.quotes = true
   const refuses = !(await write(null)) && !(await write(noEtag))
-  if (refuses && (await write(etag))) return
+  if (refuses && (await write(etag))) return true
   // Some compare the etag letter by letter with one that has no quotes.
   bucket.quotes = false
-  if (refuses && !(await write(noEtag)) && (await write(etag))) return
-  throw cannotUse(
-    `${address} lacks conditional writes (If-Match and If-None-Match of PUT), without which commits would be lost. Use another store.`,
-  )
+  return refuses && !(await write(noEtag)) && (await write(etag))
 }
 
 /** Whether the store looks at the condition of a DELETE, as few do. */
@@ -57,6 +67,11 @@ export async function keepsOnCondition(bucket: Bucket, names: Names): Promise<bo
   if (kept) await bucket.remove(names.probe, null)
   return kept
 }
+
+const lacksConditions = (address: string): ContextdError =>
+  cannotUse(
+    `${address} lacks conditional writes (If-Match and If-None-Match of PUT), without which commits would be lost. Use another store.`,
+  )
 
 const cannotUse = (message: string): ContextdError => new ContextdError('backend_unavailable', message)
 

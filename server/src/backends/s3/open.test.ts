@@ -5,6 +5,7 @@ import { inspect } from 'node:util'
 import { ContextdError } from '@contextd/protocol'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { runCli } from '../../../support/cli.ts'
+import type { S3Fault } from '../../../support/s3-proxy.ts'
 import { backendAt, freshPrefix, opened, proxied } from '../../../support/s3-store.ts'
 import { batchOf, refuse, store } from '../../testing/contract/kit.ts'
 import { startS3Server } from '../../testing/s3-server.ts'
@@ -136,6 +137,32 @@ test('a store that does not look at the conditions of writes is refused by open(
     const backend = backendAt(server, prefix, { endpoint: proxy.endpoint })
     expect(await refusalOf(backend)).toMatch(/lacks conditional writes \(If-Match and If-None-Match of PUT\).* Use another store/)
   }
+})
+
+test('many who open one bucket at once all do, also where the store fails over that', async () => {
+  for (let round = 0; round < 3; round += 1) {
+    const prefix = freshPrefix()
+    await Promise.all(Array.from({ length: 8 }, () => opened(server, prefix)))
+  }
+  const proxy = await proxied(server)
+  const faults: S3Fault[] = [500, 503].map((status) => ({ type: 'answer', status, code: status === 500 ? 'UnknownError' : 'SlowDown' }))
+  proxy.fault = ({ method }) => (method === 'PUT' ? (faults.shift() ?? null) : null)
+  await opened(server, freshPrefix(), { endpoint: proxy.endpoint })
+  expect(faults).toEqual([])
+})
+
+test('a marker that another process writes meanwhile is no lack of conditions', async () => {
+  const proxy = await proxied(server)
+  const prefix = freshPrefix()
+  await opened(server, prefix)
+  let writes = 0
+  // As a store that encrypts makes another etag of the same text each time.
+  proxy.fault = ({ method }) => {
+    if (method !== 'PUT' || ![3, 5].includes((writes += 1))) return null
+    return { type: 'answer', status: 412, code: 'PreconditionFailed' }
+  }
+  await opened(server, prefix, { endpoint: proxy.endpoint })
+  expect(writes).toBeGreaterThan(5)
 })
 
 test('stores that want etags in quotes and those that want them without are both written on condition', async () => {
