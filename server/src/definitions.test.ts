@@ -165,7 +165,7 @@ describe('a schema that is wrong', () => {
       }),
       thrown,
     ],
-    ['answers nothing', schemaOf(() => undefined), expect.any(TypeError)],
+    ['answers nothing', schemaOf(() => undefined), new TypeError('The schema of bad must return { value } or { issues }.')],
     ['answers something else', schemaOf(() => true), expect.any(TypeError)],
   ]
 
@@ -259,16 +259,18 @@ describe('what a definition says beside its schema', () => {
   test('a whole id comes before patterns, an earlier pattern before a later one, and * stands for any text', async () => {
     const contexts = engine({
       contexts: [
-        defineContext('*', named('all')) as ContextDefinition,
-        defineContext('a:b.c:*', named('later')),
+        defineContext('a:b.c:*', named('narrow')),
+        defineContext('a:*', named('wide')),
         defineContext('a:1', named('whole')),
-      ].toSorted((one, two) => two.id.length - one.id.length),
+        defineContext('*', named('all')) as ContextDefinition,
+      ],
     })
     const kind = async (id: string): Promise<unknown> => (await contexts.update(id, {})).context.state['of']
     expect(await kind('a:1')).toBe('whole')
-    expect(await kind('a:b.c:d:e')).toBe('later')
+    expect(await kind('a:b.c:d:e')).toBe('narrow')
     // Nothing but * means something else than itself.
-    expect(await kind('a:bxc:d')).toBe('all')
-    expect(await kind('a:1:2')).toBe('all')
+    expect(await kind('a:bxc:d')).toBe('wide')
+    expect(await kind('a:1:2')).toBe('wide')
+    expect(await kind('b')).toBe('all')
   })
 })
