@@ -29,6 +29,8 @@ export class ReplicaCheck {
   #incarnation = ''
   #own: Own[] = []
   #deletes: BookedWrite[] = []
+  /** The client was told that a write of its own is applied to the context that it still sees as absent. */
+  #createdUnseen = false
   /** Rollbacks that the client may know of: those before its last sync. */
   #rollbacksAtSync = 0
   #rollbacksTold = 0
@@ -67,9 +69,9 @@ export class ReplicaCheck {
     this.#own = []
   }
 
-  /** The session was replaced: what was told and not seen yet comes back with the next sync. */
+  /** The session was replaced: what was told and not seen yet comes back with the next sync, and what was written on a context that it made too. */
   renewed(): void {
-    this.#own = this.#own.filter(({ write }) => write.told === null)
+    this.#own = this.#own.filter(({ write }) => write.told === null && !(this.#createdUnseen && write.incarnation === ''))
     this.#absences += 1
   }
 
@@ -82,8 +84,11 @@ export class ReplicaCheck {
     const resets: string[] = []
     let deleted = false
     for (const event of events) {
-      if (event.type === 'settled') this.#world.book.settled(event.id, event.verdict, event.head)
-      else if (event.type === 'refused') this.#world.book.refused(event.id, event.error.code)
+      if (event.type === 'settled') {
+        this.#world.book.settled(event.id, event.verdict, event.head)
+        if (event.verdict === 'applied' && this.#head?.version === 0) this.#createdUnseen = true
+      }
+      if (event.type === 'refused') this.#world.book.refused(event.id, event.error.code)
       else if (event.type === 'reset') resets.push(event.reason)
       else if (event.type === 'deleted') deleted = true
     }
@@ -124,6 +129,7 @@ export class ReplicaCheck {
     }
     for (const reason of resets) this.#checkReset(reason, from, relation, where)
     this.#head = to
+    this.#createdUnseen = false
     if (to?.version === 0 && !(from !== null && from.revision === to.revision && from.version === 0)) this.#absences += 1
     // A delete that was told is seen when the context is in another life than the one that it ends, or in none.
     if (from?.incarnation !== to?.incarnation)
