@@ -25,6 +25,8 @@ async function crash(url: string, id: string, name: string, afterMs: number): Pr
   await Promise.race([once(child, 'message'), ended])
   setTimeout(() => child.kill('SIGKILL'), afterMs)
   expect(await ended).toEqual([null, 'SIGKILL'])
+  // What it sent before is told until then.
+  if (child.connected) await once(child, 'disconnect')
   return acknowledged
 }
 

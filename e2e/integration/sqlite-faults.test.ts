@@ -95,6 +95,8 @@ test('F1, G3: processes that are killed while they commit to one file: what was 
     await Promise.race([once(child, 'message'), ended])
     setTimeout(() => child.kill('SIGKILL'), Math.random() * 40)
     expect(await ended).toEqual([null, 'SIGKILL'])
+    // What it sent before is told until then.
+    if (child.connected) await once(child, 'disconnect')
   }
   for (const pair of ['a', 'b', 'c']) await Promise.all([crash(`${pair}1`), crash(`${pair}2`)])
   await setUp.close()

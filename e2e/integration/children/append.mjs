@@ -7,7 +7,8 @@ const contexts = createContexts({ backend: openBackend(url) })
 const append = async (writer) => {
   for (let n = 0; ; n += 1) {
     await contexts.apply(id, [{ type: 'insert', path: ['list'], values: [`${name}-${writer}-${n}`], at: 'end' }])
-    process.send([writer, n])
+    // One that waits to be sent would be gone with the process.
+    await new Promise((resolve) => process.send([writer, n], resolve))
   }
 }
 await Promise.all(Array.from({ length: Number(writers) }, (_, writer) => append(writer)))
