@@ -47,4 +47,5 @@ test('a store that is slow makes a round longer', async () => {
   )
   slow.watch('a')
   await until(() => slow.stretch >= 4)
+  expect(slow.stretch).toBeGreaterThanOrEqual(4)
 })
