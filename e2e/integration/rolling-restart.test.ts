@@ -69,6 +69,7 @@ test('G3 G5: two nodes behind a proxy without sticky sessions are restarted one 
   for (const [turn, node] of nodes.entries()) {
     await until('some is written', () => acknowledged > ((turn + 0.5) / 3) * clients * writesEach)
     await node.stop()
+    expect(node.exitCode).toBe(0)
     await until('the proxy has seen it', () => !proxy.targets.includes(portOf(node)))
     const before = acknowledged
     await until('the others go on meanwhile', () => acknowledged > before + 20)

@@ -36,8 +36,14 @@ export class ServerProcess {
     await this.#end('SIGKILL')
   }
 
+  /** Ends the process as an operator does. */
   async stop(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) await this.#end('SIGTERM')
+  }
+
+  /** How it has ended; null: it runs, or a signal has ended it. */
+  get exitCode(): number | null {
+    return this.#child.exitCode
   }
 
   /** Starts it again on the same port. */
