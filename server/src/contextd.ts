@@ -72,6 +72,8 @@ export class Contextd<S extends object = JsonObject> {
    * Takes the lock of a key; false: it stayed with another holder, or its lease was over before this process came to it. Times in ms. Each call
    * is a hold of its own, that one `releaseLock` ends: one that this instance has already is waited for like any other. Its holder's writes to
    * the key pass, until the lease is over. The local copy has what was written before it was taken.
+   * The instance is the holder, not the caller: one who begins a write after the lease is over, while another caller has the lock, writes under
+   * that hold. Where callers may be so slow, give each an instance.
    * @throws {ContextdError} `backend_unavailable` – it is not held then
    */
   async acquireLock(options: {
