@@ -4,9 +4,10 @@ import { RedisMeter } from './redis-usage.ts'
 import { yardstick } from './task.ts'
 
 /**
- * How the rows of a state lie: in objects of at most 100 keys (`nested`), all in one object (`flat`), in one list by id (`list`).
+ * How the rows of a state lie: in objects of at most 100 keys (`nested`), of at most 20 (`narrow`), all in one object (`flat`), in one list by
+ * id (`list`).
  */
-export const shapes = ['nested', 'flat', 'list'] as const
+export const shapes = ['nested', 'narrow', 'flat', 'list'] as const
 export type Shape = (typeof shapes)[number]
 
 /** One measurement: commits that change one leaf each of a state of this size. */
@@ -40,9 +41,13 @@ const longestMs = 60_000
 
 const row = (index: number): Json => ({ id: `r${index}`, n: 0, text: 'x'.repeat(rowBytes - 40) })
 const rowsOf = (bytes: number): number => Math.max(1, Math.round(bytes / rowBytes))
-/** Most keys of an object. */
-const keys = 100
-const groupsOf = (index: number): [string, string] => [`s${Math.floor(index / keys ** 2)}`, `g${Math.floor(index / keys)}`]
+/** The objects that a row lies in. */
+const groupsOf: { readonly [shape in Shape]: (index: number) => string[] } = {
+  nested: (index) => [`s${Math.floor(index / 100 ** 2)}`, `g${Math.floor(index / 100)}`],
+  narrow: (index) => [`t${Math.floor(index / 20 ** 3)}`, `s${Math.floor(index / 20 ** 2)}`, `g${Math.floor(index / 20)}`],
+  flat: () => [],
+  list: () => [],
+}
 
 function stateOf(shape: Shape, bytes: number): Json {
   const rows = Array.from({ length: rowsOf(bytes) }, (_, index) => row(index))
@@ -50,7 +55,7 @@ function stateOf(shape: Shape, bytes: number): Json {
   const object: Json = {}
   for (const [index, each] of rows.entries()) {
     let at = object
-    if (shape === 'nested') for (const group of groupsOf(index)) at = (at[group] ??= {}) as Json
+    for (const group of groupsOf[shape](index)) at = (at[group] ??= {}) as Json
     at[`r${index}`] = each
   }
   return { rows: object }
@@ -59,13 +64,13 @@ function stateOf(shape: Shape, bytes: number): Json {
 function pathOf(shape: Shape, index: number): (string | { id: string })[] {
   const id = `r${index}`
   if (shape === 'list') return ['rows', { id }, 'n']
-  return shape === 'flat' ? ['rows', id, 'n'] : ['rows', ...groupsOf(index), id, 'n']
+  return ['rows', ...groupsOf[shape](index), id, 'n']
 }
 
 /** Runs in a process of its own. */
 export async function costTask({ url, shape, bytes, rounds }: CostTask): Promise<CostFigure> {
   const { backend, counts } = counted(openBackend(url))
-  const contexts = createContexts({ backend })
+  const contexts = createContexts({ backend, limits: { stateBytes: 8_388_608 } })
   const state = stateOf(shape, bytes)
   const rows = rowsOf(bytes)
   await contexts.set(contextId, state)
