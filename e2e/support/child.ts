@@ -10,7 +10,7 @@ export class ServerProcess {
   readonly url: string
   readonly #args: readonly string[]
   #child: ChildProcess
-  /** What it wrote to standard error, over all its lives. */
+  /** What it wrote to standard error, over all its lives: its log. */
   errors = ''
 
   private constructor(args: readonly string[], child: ChildProcess, url: string) {
@@ -29,6 +29,11 @@ export class ServerProcess {
   /** Number of the process. */
   get pid(): number {
     return this.#child.pid!
+  }
+
+  /** Lines of its log that tell of an error, and those that are none of a log. */
+  get failures(): readonly string[] {
+    return this.errors.split('\n').filter((line) => line !== '' && !/^\{"level":"(debug|info|warn)"/.test(line))
   }
 
   /** Ends the process at once, as a crash would. */

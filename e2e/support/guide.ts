@@ -19,7 +19,10 @@ export function blocksOf(page: string, heading: string, language: string): strin
   return [...section.matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, 'gms'))].map(([, block]) => block!)
 }
 
-/** Puts ports that nobody listens on in the place of those that a page names; 10,000 above each, where nodes of a Cluster meet, is a port too. */
+/**
+ * Puts ports that nobody listens on in the place of those that a page names. So is the one 10,000 above each, where nodes of a Cluster meet: it is
+ * below those that the system gives away to others meanwhile.
+ */
 export async function portsFor(...named: readonly number[]): Promise<(text: string) => string> {
   const free = new Map<string, number>()
   for (const port of named) {
@@ -31,15 +34,19 @@ export async function portsFor(...named: readonly number[]): Promise<(text: stri
   return (text) => text.replaceAll(pattern, (port) => String(free.get(port)))
 }
 
-/** A port below those that the system gives away. */
+/** A port that is free, and the one 10,000 above it too, both below those that the system gives away; 0: none was found. */
 async function freePort(): Promise<number> {
+  const port = 10_000 + Math.trunc(Math.random() * 12_000)
+  return (await isFree(port)) && (await isFree(port + 10_000)) ? port : 0
+}
+
+async function isFree(port: number): Promise<boolean> {
   const server = createServer()
-  const port = 20_000 + Math.trunc(Math.random() * 10_000)
   try {
     await once(server.listen(port, '127.0.0.1'), 'listening')
-    return port
+    return true
   } catch {
-    return 0
+    return false
   } finally {
     server.close()
   }

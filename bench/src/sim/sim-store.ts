@@ -1,5 +1,5 @@
 import type { CommitBatch, CommitResult, LogEntry, StoredContext, SyncQuery, SyncResult } from 'contextd/cores'
-import { StoreModel } from 'contextd/cores'
+import { StoreModel, recordGraceMs } from 'contextd/cores'
 import type { Head } from '@contextd/protocol'
 import type { LedgerMark } from './ledger.ts'
 import type { World } from './world.ts'
@@ -145,7 +145,10 @@ export class SimStore {
     const back = there + this.#world.delay(faults.storeLatency)
     if (random.chance(faults.storeRefused)) return scheduler.after(there, () => call.refuse())
     if (random.chance(faults.storeLate)) {
-      if (random.chance(0.7)) scheduler.after(random.below(latest), () => call.run())
+      const { leapt } = this.#world
+      // Records are kept a day longer than sessions last; no call is under way for as long.
+      const late = (): void => (this.#world.leapt - leapt < recordGraceMs ? call.run() : undefined)
+      if (random.chance(0.7)) scheduler.after(random.below(latest), late)
       return scheduler.after(back + random.below(500), () => call.lose())
     }
     scheduler.after(there, () => call.run())
