@@ -5,7 +5,7 @@ import { engines, storeNames, stores } from '../support/stores.ts'
 import { turn } from '../support/until.ts'
 import { MemoryBackend } from './backends/memory.ts'
 import { StoreModel } from './backends/store-model.ts'
-import { Contextd } from './contextd.ts'
+import { Contextd } from './contextd/contextd.ts'
 import { FakeClock } from './testing/fake-clock.ts'
 
 /** What users of Chord and Contextd are told in docs/reference/coming-from.md, where no other file shows it. */

@@ -6,7 +6,7 @@ import { faultyBackend } from '../support/faulty-backend.ts'
 import { engines, storeNames, stores } from '../support/stores.ts'
 import { until } from '../support/until.ts'
 import { memoryBackend } from './backends/memory.ts'
-import type { Contexts } from './contexts-types.ts'
+import type { Contexts } from './contexts/contexts-types.ts'
 import { FakeClock } from './testing/fake-clock.ts'
 import { Random } from './testing/random.ts'
 

@@ -35,9 +35,9 @@ export { openBackend } from './backends/open-backend.ts'
 export type { Cleaned } from './cleanup/cleaner.ts'
 export type { CleanupOptions } from './cleanup/cleanup.ts'
 export type { Clock } from './clock.ts'
-export { Contextd } from './contextd.ts'
-export type { ContextdOptions } from './contextd.ts'
-export { createContexts } from './contexts.ts'
+export { Contextd } from './contextd/contextd.ts'
+export type { ContextdOptions } from './contextd/contextd.ts'
+export { createContexts } from './contexts/contexts.ts'
 export type {
   Contexts,
   ContextSource,
@@ -52,8 +52,8 @@ export type {
   SourceStatus,
   WriteOptions,
   WriteResult,
-} from './contexts.ts'
-export type { Hooks } from './hooks.ts'
+} from './contexts/contexts.ts'
+export type { Hooks } from './definitions/hooks.ts'
 export type { Logger } from './logger.ts'
 export type { ContextsOptions, DeltaFormats } from './options.ts'
 export { createServer } from './server.ts'

@@ -3,8 +3,8 @@ import type { StandardSchema } from '@contextd/protocol'
 import { describe, expect, test } from 'vitest'
 import { engines } from '../support/stores.ts'
 import { memoryBackend } from './backends/memory.ts'
-import { Contextd } from './contextd.ts'
-import { createContexts } from './contexts.ts'
+import { Contextd } from './contextd/contextd.ts'
+import { createContexts } from './contexts/contexts.ts'
 import { SharedMemory } from './testing/shared-memory.ts'
 
 const engine = engines()

@@ -6,7 +6,7 @@ import type { Backend, ContextBackend } from './backends/backend.ts'
 import { memoryBackend } from './backends/memory.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
-import type { Hooks } from './hooks.ts'
+import type { Hooks } from './definitions/hooks.ts'
 import { carefulLogger, silentLogger } from './logger.ts'
 import type { Logger } from './logger.ts'
 

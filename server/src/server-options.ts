@@ -1,7 +1,7 @@
 import { defaultLimits } from '@contextd/protocol'
 import type { Limits } from '@contextd/protocol'
 import type { Authorize, Handshake, User } from './authorize.ts'
-import type { Contexts } from './contexts.ts'
+import type { Contexts } from './contexts/contexts.ts'
 
 /** What `createServer` takes. */
 export interface ServerOptions<U extends User = User> {

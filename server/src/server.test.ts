@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { connected, served } from '../support/served.ts'
 import { setTo } from '../support/wire-client.ts'
-import { createContexts } from './contexts.ts'
+import { createContexts } from './contexts/contexts.ts'
 import { createServer } from './server.ts'
 import type { ServerOptions } from './server-options.ts'
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { engines } from '../support/stores.ts'
 import { redisBackend } from './backends/redis/redis.ts'
-import { Contextd } from './contextd.ts'
+import { Contextd } from './contextd/contextd.ts'
 import { silentLogger } from './logger.ts'
 import type { ContextsOptions } from './options.ts'
 import { startRedisServer } from './testing/redis-server.ts'

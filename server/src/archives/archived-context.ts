@@ -2,7 +2,7 @@ import { ContextdError, assertJson, authorSchema, decode, deepestNesting } from 
 import type { Author, JsonObject, JsonValue, Limits } from '@contextd/protocol'
 import type { StoredStream } from '../backends/backend.ts'
 import { copyJson, takeState } from '../json-copy.ts'
-import { serverAuthor } from '../known-context.ts'
+import { serverAuthor } from '../commits/known-context.ts'
 import { decodeStreams } from './streams.ts'
 
 /** What an archive gave back, checked. */

@@ -1,7 +1,7 @@
 import { ContextdError } from '@contextd/protocol'
 import { describe, expect, test, vi } from 'vitest'
 import { engines } from '../../support/stores.ts'
-import type { Contexts } from '../contexts.ts'
+import type { Contexts } from '../contexts/contexts.ts'
 import { FakeClock } from '../testing/fake-clock.ts'
 import { SharedMemory } from '../testing/shared-memory.ts'
 

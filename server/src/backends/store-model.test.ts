@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { recordGraceMs } from '../commit-step.ts'
+import { recordGraceMs } from '../commits/commit-step.ts'
 import { at, batchOf, contextId, queryOf, sessionTtlMs, startAt } from '../testing/contract/kit.ts'
 import type { BatchSpec } from '../testing/contract/kit.ts'
 import { noHead } from './backend.ts'

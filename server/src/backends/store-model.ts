@@ -9,12 +9,12 @@ import {
   restoredRow,
   trimCount,
   withSnapshot,
-} from '../commit-step.ts'
-import type { StoredRecord } from '../commit-step.ts'
-import { heldAt, lockStep } from '../locks.ts'
-import type { StoredLock } from '../locks.ts'
-import { syncStep } from '../sync-step.ts'
-import type { SyncView } from '../sync-step.ts'
+} from '../commits/commit-step.ts'
+import type { StoredRecord } from '../commits/commit-step.ts'
+import { heldAt, lockStep } from '../locks/locks.ts'
+import type { StoredLock } from '../locks/locks.ts'
+import { syncStep } from '../reads/sync-step.ts'
+import type { SyncView } from '../reads/sync-step.ts'
 import { isInternal, noHead, sameHead } from './backend.ts'
 import type {
   CommitBatch,

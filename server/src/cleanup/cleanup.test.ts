@@ -5,7 +5,7 @@ import { engines, storeNames, stores } from '../../support/stores.ts'
 import type { CommitBatch, CommitResult, PruneBatch } from '../backends/backend.ts'
 import { MemoryBackend } from '../backends/memory.ts'
 import { StoreModel } from '../backends/store-model.ts'
-import { engineOf } from '../engine.ts'
+import { engineOf } from '../engine/engine.ts'
 import { FakeClock } from '../testing/fake-clock.ts'
 import { SharedMemory } from '../testing/shared-memory.ts'
 

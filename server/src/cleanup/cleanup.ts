@@ -1,6 +1,6 @@
 import { ContextdError, isContextdError } from '@contextd/protocol'
 import { checkOptions } from '../check-options.ts'
-import type { Leader } from '../leader.ts'
+import type { Leader } from '../locks/leader.ts'
 import type { Logger } from '../logger.ts'
 import { wholeOf } from '../options.ts'
 import type { Cleaned, Cleaner } from './cleaner.ts'

@@ -1,7 +1,7 @@
 import { expiredMark, randomToken } from '@contextd/protocol'
 import type { CommitBatch, StaleContext } from '../backends/backend.ts'
-import { headFrame } from '../commit-attempt.ts'
-import { serverAuthor } from '../known-context.ts'
+import { headFrame } from '../commits/commit-attempt.ts'
+import { serverAuthor } from '../commits/known-context.ts'
 
 const tokenLength = 12
 

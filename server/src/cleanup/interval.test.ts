@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { engines } from '../../support/stores.ts'
 import { MemoryBackend } from '../backends/memory.ts'
 import { StoreModel } from '../backends/store-model.ts'
-import { createContexts } from '../contexts.ts'
+import { createContexts } from '../contexts/contexts.ts'
 
 const engine = engines()
 const hour = 3_600_000

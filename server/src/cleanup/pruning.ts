@@ -1,5 +1,5 @@
 import type { PruneBatch, StoredContext } from '../backends/backend.ts'
-import { fromStored } from '../known-context.ts'
+import { fromStored } from '../commits/known-context.ts'
 
 /** Which entries of logs are to go. */
 export interface Retained {

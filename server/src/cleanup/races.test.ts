@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { engines } from '../../support/stores.ts'
-import type { Contexts } from '../contexts-types.ts'
+import type { Contexts } from '../contexts/contexts-types.ts'
 import { FakeClock } from '../testing/fake-clock.ts'
 import { SharedMemory } from '../testing/shared-memory.ts'
 

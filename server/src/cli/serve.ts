@@ -1,5 +1,5 @@
 import { openBackend } from '../backends/open-backend.ts'
-import { createContexts } from '../contexts.ts'
+import { createContexts } from '../contexts/contexts.ts'
 import type { Logger } from '../logger.ts'
 import { createServer } from '../server.ts'
 import type { ServeOptions } from './options.ts'

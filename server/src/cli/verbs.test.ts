@@ -6,7 +6,7 @@ import { runCli } from '../../support/cli.ts'
 import type { Around, Ran } from '../../support/cli.ts'
 import { served } from '../../support/served.ts'
 import { openBackend } from '../backends/open-backend.ts'
-import { createContexts } from '../contexts.ts'
+import { createContexts } from '../contexts/contexts.ts'
 
 let folder: string
 beforeAll(() => {

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { ContextdError, checkContextId } from '@contextd/protocol'
 import type { Head } from '@contextd/protocol'
 import type { LockDemand } from '../backends/backend.ts'
-import type { CommitRequest } from '../engine.ts'
+import type { CommitRequest } from '../engine/engine.ts'
 import { bad, headIn, tagsIn } from './query.ts'
 import type { Query } from './query.ts'
 

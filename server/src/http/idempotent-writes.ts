@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { ContextdError } from '@contextd/protocol'
-import type { Answer } from '../commit-queue.ts'
+import type { Answer } from '../commits/commit-queue.ts'
 import { OneAtATime } from '../one-at-a-time.ts'
 import type { Call, Handed, Idempotency } from './call.ts'
 import { submit } from './commit.ts'

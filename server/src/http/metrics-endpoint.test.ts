@@ -2,7 +2,7 @@ import { request } from 'node:http'
 import { networkInterfaces } from 'node:os'
 import { expect, onTestFinished, test } from 'vitest'
 import { served } from '../../support/served.ts'
-import { createContexts } from '../contexts.ts'
+import { createContexts } from '../contexts/contexts.ts'
 import { createServer } from '../server.ts'
 
 /** Asks for the metrics, under whatever name; the status. */

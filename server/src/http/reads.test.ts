@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { asker } from '../../support/http.ts'
 import { served } from '../../support/served.ts'
 import { openBackend } from '../backends/open-backend.ts'
-import { createContexts } from '../contexts.ts'
+import { createContexts } from '../contexts/contexts.ts'
 import { createServer } from '../server.ts'
 
 async function started(...options: Parameters<typeof served>) {

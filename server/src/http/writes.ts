@@ -2,7 +2,7 @@ import { ContextdError, checkOperations, checkState, fromJsonPatch } from '@cont
 import type { JsonObject, JsonPatchOperation, Operation } from '@contextd/protocol'
 import { forbidden } from '../authorize.ts'
 import type { Grants } from '../authorize.ts'
-import type { Answer } from '../commit-queue.ts'
+import type { Answer } from '../commits/commit-queue.ts'
 import { jsonIn, readBody, unsupported } from './body.ts'
 import type { Body } from './body.ts'
 import { sendEmpty, sendJson } from './call.ts'

@@ -3,7 +3,7 @@ import type * as Stored from '../backends/backend.ts'
 import type { Publishing } from '../backends/publishing.ts'
 import { silentLogger } from '../logger.ts'
 import type { Logger } from '../logger.ts'
-import { StoreWatch } from '../store-watch.ts'
+import { StoreWatch } from './store-watch.ts'
 import { StoreMeasures } from './store-measures.ts'
 import type { StoreCall } from './store-measures.ts'
 

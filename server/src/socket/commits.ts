@@ -2,7 +2,7 @@ import { ContextdError, DecodeError, checkContextId, commitsSchema, decode, isCo
 import type { CommitMessage, WireCommit } from '@contextd/protocol'
 import { everything } from '../authorize.ts'
 import type { Action, Grants } from '../authorize.ts'
-import type { Answer } from '../commit-queue.ts'
+import type { Answer } from '../commits/commit-queue.ts'
 import { actorOf } from '../session.ts'
 import type { AttachedSession, Stream } from './attached-session.ts'
 import type { Connection } from './connection.ts'

@@ -1,7 +1,7 @@
 import type { Limits } from '@contextd/protocol'
 import type { Socket } from 'socket.io'
 import type { Access } from '../authorize.ts'
-import type { Engine } from '../engine.ts'
+import type { Engine } from '../engine/engine.ts'
 import type { Counts } from './counters.ts'
 import { noCounts } from './counters.ts'
 import type { FanOut } from './fan-out.ts'

@@ -1,6 +1,6 @@
 import { ContextdError } from '@contextd/protocol'
 import { expect, test } from 'vitest'
-import type { Answer } from '../commit-queue.ts'
+import type { Answer } from '../commits/commit-queue.ts'
 import { heldBy, isToldByDelta, outcomeOf } from './verdicts.ts'
 
 const head = { incarnation: 'life', version: 4, revision: 'r4' }

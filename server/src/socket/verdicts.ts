@@ -1,6 +1,6 @@
 import { isContextdError, isHeldCode } from '@contextd/protocol'
 import type { Outcome } from '@contextd/protocol'
-import type { Answer } from '../commit-queue.ts'
+import type { Answer } from '../commits/commit-queue.ts'
 import { wireError } from './errors.ts'
 
 /**

@@ -2,8 +2,8 @@ import { ContextdError, checkOperations, checkState } from '@contextd/protocol'
 import type { Limits, Operation, WireCommit } from '@contextd/protocol'
 import { forbidden } from '../authorize.ts'
 import type { Grants } from '../authorize.ts'
-import type { CommitRequest } from '../engine.ts'
-import type { KnownContext } from '../known-context.ts'
+import type { CommitRequest } from '../engine/engine.ts'
+import type { KnownContext } from '../commits/known-context.ts'
 
 /** What a commit wants, once checked. */
 export type Wanted = Pick<CommitRequest, 'incarnation' | 'operations' | 'remove' | 'initial' | 'refusal'>

@@ -4,7 +4,7 @@ import { engines } from '../../support/stores.ts'
 import { until } from '../../support/until.ts'
 import type { ContextBackend } from '../backends/backend.ts'
 import { redisBackend } from '../backends/redis/redis.ts'
-import { clusterId } from '../leader.ts'
+import { clusterId } from '../locks/leader.ts'
 import { startRedisServer } from '../testing/redis-server.ts'
 import type { RedisServer } from '../testing/redis-server.ts'
 

@@ -1,10 +1,10 @@
 import { ContextdError, randomToken } from '@contextd/protocol'
 import type { Head, JsonObject, Operation } from '@contextd/protocol'
 import { internalPrefix } from '../backends/backend.ts'
-import type { Answer } from '../commit-queue.ts'
-import type { EngineNode } from '../engine-node.ts'
-import type { Followed } from '../feeds.ts'
-import { serverAuthor } from '../known-context.ts'
+import type { Answer } from '../commits/commit-queue.ts'
+import type { EngineNode } from '../engine/engine-node.ts'
+import type { Followed } from '../engine/feeds.ts'
+import { serverAuthor } from '../commits/known-context.ts'
 
 /** What is kept of a source's requests. */
 interface Requests {

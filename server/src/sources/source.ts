@@ -1,4 +1,4 @@
-import type { EngineNode } from '../engine-node.ts'
+import type { EngineNode } from '../engine/engine-node.ts'
 import type { SourceSettings } from './source-options.ts'
 import type { SourceStatus } from './source-types.ts'
 import { Term } from './term.ts'

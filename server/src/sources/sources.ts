@@ -1,6 +1,6 @@
 import { ContextdError, checkContextId } from '@contextd/protocol'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { EngineNode } from '../engine-node.ts'
+import type { EngineNode } from '../engine/engine-node.ts'
 import { RefreshRequests } from './refresh-requests.ts'
 import { Source } from './source.ts'
 import { checkSource } from './source-options.ts'

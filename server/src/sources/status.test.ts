@@ -5,7 +5,7 @@ import { Feedable } from '../../support/feedable.ts'
 import { until } from '../../support/until.ts'
 import { silentLogger } from '../logger.ts'
 import { SharedMemory } from '../testing/shared-memory.ts'
-import type { Contexts } from '../contexts.ts'
+import type { Contexts } from '../contexts/contexts.ts'
 import type { SourceStatus } from './source-types.ts'
 
 const engine = engines()

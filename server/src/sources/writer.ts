@@ -1,8 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { ContextdError, isContextdError } from '@contextd/protocol'
-import type { EngineNode } from '../engine-node.ts'
-import { serverAuthor } from '../known-context.ts'
-import { Hold } from '../lock-hold.ts'
+import type { EngineNode } from '../engine/engine-node.ts'
+import { serverAuthor } from '../commits/known-context.ts'
+import { Hold } from '../locks/lock-hold.ts'
 
 /** Lock on the context of a source: whoever holds it writes. No key of a user's begins so. */
 export const writerKey = '~source'

@@ -3,7 +3,7 @@ import { noHead } from '../../src/backends/backend.ts'
 import type { CommitBatch, CommitResult, ContextBackend, SyncQuery, SyncResult } from '../../src/backends/backend.ts'
 import { MemoryBackend } from '../../src/backends/memory.ts'
 import type { StoreCopy, StoreModel } from '../../src/backends/store-model.ts'
-import type { StoredRecord } from '../../src/commit-step.ts'
+import type { StoredRecord } from '../../src/commits/commit-step.ts'
 
 /** A memory backend that can be broken in one place. */
 export class Broken extends MemoryBackend {

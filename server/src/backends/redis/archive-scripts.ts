@@ -1,4 +1,4 @@
-import { recordsPrunedPerStep } from '../../commit-step.ts'
+import { recordsPrunedPerStep } from '../../commits/commit-step.ts'
 import type { ContextDump, RestoreBatch, RestoreResult, StoredStream } from '../backend.ts'
 import { recordCutoff } from '../store-model.ts'
 import { decodeLoad, decodeVerdicts, headOf } from './replies.ts'

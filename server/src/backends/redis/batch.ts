@@ -1,5 +1,5 @@
 import type { Verdict } from '@contextd/protocol'
-import { entriesTrimmed, isExpired, recordGraceMs, recordsPrunedPerStep } from '../../commit-step.ts'
+import { entriesTrimmed, isExpired, recordGraceMs, recordsPrunedPerStep } from '../../commits/commit-step.ts'
 import type { CommitBatch, CommitResult, LockDemand, MemberAnswer, StreamAnswer, StreamPosition } from '../backend.ts'
 import { recordCutoff } from '../store-model.ts'
 import { decodeEntries, encodeEntry, headOf } from './replies.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { ContextdError } from '@contextd/protocol'
 import type { Head } from '@contextd/protocol'
-import { isExpired, recordGraceMs } from '../../commit-step.ts'
+import { isExpired, recordGraceMs } from '../../commits/commit-step.ts'
 import { noHead } from '../backend.ts'
 import { roomOf } from '../publishing.ts'
 import type {

@@ -1,6 +1,6 @@
 import type { ContextRow, ListedContext, LogEntry } from '../backend.ts'
-import type { StoredRecord } from '../../commit-step.ts'
-import type { StoredLock } from '../../locks.ts'
+import type { StoredRecord } from '../../commits/commit-step.ts'
+import type { StoredLock } from '../../locks/locks.ts'
 import type { StoreCopy } from '../store-model.ts'
 
 /** Layout of an object; raised when a version of this program cannot read what another has written. */

@@ -1,5 +1,5 @@
-import { recordGraceMs } from '../../commit-step.ts'
-import { lockStep } from '../../locks.ts'
+import { recordGraceMs } from '../../commits/commit-step.ts'
+import { lockStep } from '../../locks/locks.ts'
 import type { HeldLock, LockRequest, LockResult } from '../backend.ts'
 import type { Tables } from './tables.ts'
 

@@ -1,7 +1,7 @@
 import type { Head } from '@contextd/protocol'
 import type { DatabaseSyncInstance } from '@photostructure/sqlite'
-import { commitStep, entriesTrimmed, restoredRow, trimCount } from '../../commit-step.ts'
-import { syncStep } from '../../sync-step.ts'
+import { commitStep, entriesTrimmed, restoredRow, trimCount } from '../../commits/commit-step.ts'
+import { syncStep } from '../../reads/sync-step.ts'
 import { noHead, sameHead } from '../backend.ts'
 import type {
   CommitBatch,

@@ -1,5 +1,5 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite'
-import { recordsPrunedPerStep } from '../../commit-step.ts'
+import { recordsPrunedPerStep } from '../../commits/commit-step.ts'
 import { internalPrefix } from '../backend.ts'
 
 /** A context's row as SQLite keeps it; version NULL: it has none. */

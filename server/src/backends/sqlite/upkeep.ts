@@ -1,4 +1,4 @@
-import { pruneCount, withSnapshot } from '../../commit-step.ts'
+import { pruneCount, withSnapshot } from '../../commits/commit-step.ts'
 import { sameHead } from '../backend.ts'
 import type { PrunableQuery, PruneBatch, StaleContext } from '../backend.ts'
 import type { Tables } from './tables.ts'

@@ -1,5 +1,5 @@
 import type { StreamPosition } from '../../backends/backend.ts'
-import { recordGraceMs, recordsPrunedPerStep } from '../../commit-step.ts'
+import { recordGraceMs, recordsPrunedPerStep } from '../../commits/commit-step.ts'
 import {
   appliedAt,
   at,
