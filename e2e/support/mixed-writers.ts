@@ -15,7 +15,7 @@ export interface MixedWritersOptions {
   readonly processes: number
   /** Of each process, at the same time. */
   readonly writers: number
-  /** Of each writer, one after another. */
+  /** Of each writer, one after another, at least: they go on until nothing more is done to them. */
   readonly writes: number
   readonly ids: readonly string[]
   /** Length of the leases of locks, ms. */
@@ -49,6 +49,7 @@ export class MixedWriters {
   #running = 0
   readonly #failures: string[] = []
   #stored = 0
+  #ended = false
 
   constructor(options: MixedWritersOptions) {
     this.#options = options
@@ -74,6 +75,8 @@ export class MixedWriters {
       await Promise.all(Array.from({ length: processes }, (_, index) => this.#start(index)))
       for (const child of this.#children) child.send('go')
       await disturb()
+      this.#ended = true
+      for (const child of this.#children) if (child.connected) child.send('end')
       await this.#untilDone('all writers are done', () => this.#running === 0)
       return { writes: this.#writes, holds: [...this.#holds.values()], killed: this.#killed, contexts: await outcome() }
     } finally {
@@ -111,7 +114,7 @@ export class MixedWriters {
     await ended
     for (const hold of this.#holds.values()) if (hold.token.startsWith(`${name}.`)) hold.until = Math.min(hold.until, at)
     this.#start(index).then(
-      (next) => next.send('go'),
+      (next) => next.send(this.#ended ? 'end' : 'go'),
       (error: unknown) => this.#failures.push(String(error)),
     )
   }

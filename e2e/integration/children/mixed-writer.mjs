@@ -106,9 +106,13 @@ const kinds = {
 }
 const order = ['transact', 'update', 'class', 'section', 'transact', 'update', 'class', 'turn']
 
+let ended = false
+
+/** Writes what it has to, and goes on without hurry until the end is told: whoever is killed or stopped is in the middle of it. */
 async function write(writer) {
   let stored = 0
-  for (let n = 0; stored < writes; n += 1) {
+  for (let n = 0; stored < writes || !ended; n += 1) {
+    if (stored >= writes) await setTimeout(250)
     const kind = order[(writer + stored) % order.length]
     const among = kind === 'class' || kind === 'turn' ? [...classes.keys()] : ids
     const contextId = among[(writer * 3 + (writer >> 3) + stored) % among.length]
@@ -127,8 +131,14 @@ async function initialize(context) {
   }
 }
 await Promise.all([...classes.values()].map(initialize))
+const told = new Promise((resolve) => {
+  process.on('message', (message) => {
+    if (message === 'end') ended = true
+    resolve()
+  })
+})
 process.send({ type: 'ready' })
-await new Promise((resolve) => process.once('message', resolve))
+await told
 await Promise.all(Array.from({ length: writers }, (_, writer) => write(writer)))
 await Promise.all([...classes.values()].map((context) => context.close()))
 await contexts.close()
