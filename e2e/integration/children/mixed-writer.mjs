@@ -106,12 +106,12 @@ const kinds = {
 }
 const order = ['transact', 'update', 'class', 'section', 'transact', 'update', 'class', 'turn']
 
-let ended = false
+const end = { told: false }
 
 /** Writes what it has to, and goes on without hurry until the end is told: whoever is killed or stopped is in the middle of it. */
 async function write(writer) {
   let stored = 0
-  for (let n = 0; stored < writes || !ended; n += 1) {
+  for (let n = 0; stored < writes || !end.told; n += 1) {
     if (stored >= writes) await setTimeout(250)
     const kind = order[(writer + stored) % order.length]
     const among = kind === 'class' || kind === 'turn' ? [...classes.keys()] : ids
@@ -133,7 +133,7 @@ async function initialize(context) {
 await Promise.all([...classes.values()].map(initialize))
 const told = new Promise((resolve) => {
   process.on('message', (message) => {
-    if (message === 'end') ended = true
+    if (message === 'end') end.told = true
     resolve()
   })
 })
