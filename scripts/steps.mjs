@@ -24,8 +24,8 @@ export function install() {
 
 /** Puts the system packages in place that the tests drive: a real Redis, a real S3 server and a real browser. */
 export function systemPackages() {
-  // Each has a program of its own name in it.
-  const missing = ['redis-server', 'curl', 'ceph-mon', 'ceph-osd', 'radosgw'].filter((name) => !has(name))
+  // Each has a program of its own name in it. openssl makes the certificates of the tests.
+  const missing = ['redis-server', 'curl', 'openssl', 'ceph-mon', 'ceph-osd', 'radosgw'].filter((name) => !has(name))
   if (!process.env.CHROMIUM_PATH && !has('chromium')) missing.push('chromium')
   if (missing.length === 0) return true
   if (process.getuid?.() !== 0 || !has('apt-get')) {
