@@ -227,8 +227,11 @@ export class StoreModel {
       const usedAt = Math.max(row.updatedAt, touchedAt)
       if (usedAt < before) stale.push({ usedAt, context: { contextId, head: row.head, logged: log.length } })
     }
-    stale.sort((a, b) => a.usedAt - b.usedAt || (a.context.contextId < b.context.contextId ? -1 : 1))
-    return stale.slice(0, limit).map(({ context }) => context)
+    // Of many only the oldest are put in order.
+    const last = stale.length > limit ? Float64Array.from(stale, ({ usedAt }) => usedAt).sort()[limit - 1]! : Infinity
+    const oldest = stale.filter(({ usedAt }) => usedAt <= last)
+    oldest.sort((a, b) => a.usedAt - b.usedAt || (a.context.contextId < b.context.contextId ? -1 : 1))
+    return oldest.slice(0, limit).map(({ context }) => context)
   }
 
   /** Contexts whose log has entries as asked for: see `ContextBackend.prunable`. */

@@ -121,10 +121,14 @@ export class Cleaner {
   ): Promise<void> {
     const { limit, goesOn, find, atOnce } = task
     const seen = new Set<string>()
+    let findingMs = 0
     while (seen.size < limit && goesOn()) {
       const wanted = Math.min(limit - seen.size, pageSize)
+      // Rested for before the next one: after it what was found would be old.
+      await rest(findingMs)
       const foundAt = performance.now()
       const found = (await find(wanted + this.#failing.size)).filter(({ contextId }) => !seen.has(contextId))
+      findingMs = performance.now() - foundAt
       const sound = found.filter(({ contextId }) => !this.#failing.has(contextId))
       const next = (sound.length > 0 ? sound : found).slice(0, wanted)
       if (next.length === 0) return
@@ -162,8 +166,13 @@ const isAway = (error: unknown): boolean =>
 async function paced(step: () => Promise<void>): Promise<void> {
   const start = performance.now()
   await step()
-  const restMs = Math.min(longestRestMs, restFactor * (performance.now() - start))
+  await rest(performance.now() - start)
+}
+
+/** Leaves others their time, after what took so long. */
+async function rest(tookMs: number): Promise<void> {
+  if (tookMs === 0) return
   await new Promise((resolve) => {
-    setTimeout(resolve, restMs)
+    setTimeout(resolve, Math.min(longestRestMs, restFactor * tookMs))
   })
 }

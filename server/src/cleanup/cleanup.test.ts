@@ -264,6 +264,28 @@ describe('cleanup', () => {
     expect(commits).toBeGreaterThan(atOnce.length)
   })
 
+  test('looking for what is stale is rested for too, where a store takes long to tell', async () => {
+    const clock = new FakeClock()
+    const backend = new Failing(new StoreModel())
+    const contexts = engine({ backend, clock, contextTtlMs: hour, autoDelete: true })
+    for (let n = 0; n < 1_500; n += 1) await contexts.set(`old:${n}`, {})
+    clock.advance(hour + 1)
+    const looks: { readonly begun: number; readonly ended: number }[] = []
+    const stale = backend.stale.bind(backend)
+    vi.spyOn(backend, 'stale').mockImplementation((before, limit) => {
+      const begun = performance.now()
+      while (performance.now() - begun < 100) continue
+      looks.push({ begun, ended: performance.now() })
+      return stale(before, limit)
+    })
+    expect(await contexts.cleanup({ limit: 2_000 })).toMatchObject({ contexts: 1_500 })
+    expect(looks.length).toBeGreaterThan(1)
+    for (const [index, look] of looks.slice(1).entries()) {
+      const last = looks[index]!
+      expect(look.begun - last.ended).toBeGreaterThanOrEqual(4 * (last.ended - last.begun))
+    }
+  })
+
   test('10,000 stale contexts go in one call that allows it', async () => {
     const clock = new FakeClock()
     const contexts = engine({ clock, contextTtlMs: hour, autoDelete: true })
