@@ -42,6 +42,8 @@ const prunedAtOnce = 5
 /** After each step as many times its duration is left to others; at most so long, ms. */
 const restFactor = 4
 const longestRestMs = 1_000
+/** A look that takes no longer delays nobody, ms. */
+const noticeableMs = 5
 /** How often a log is tried that others write to meanwhile. */
 const mostTries = 3
 /** Most contexts that are remembered as failing. */
@@ -52,6 +54,9 @@ export class Cleaner {
   readonly #options: CleanerOptions
   /** Contexts that could not be cleaned up: they come last, so that those behind them are reached. */
   readonly #failing = new Set<string>()
+  /** How long the last look for what is to be done took, ms, while it is not long ago. */
+  #lookMs = 0
+  #endedAt = 0
 
   constructor(options: CleanerOptions) {
     this.#options = options
@@ -64,9 +69,14 @@ export class Cleaner {
    */
   async run(limit: number, goesOn: () => boolean): Promise<Cleaned> {
     await this.#options.open()
+    if (performance.now() - this.#endedAt > longestRestMs) this.#lookMs = 0
     const cleaned = { contexts: 0, deltas: 0 }
-    await this.#expire(limit, goesOn, cleaned)
-    await this.#prune(limit, goesOn, cleaned)
+    try {
+      await this.#expire(limit, goesOn, cleaned)
+      await this.#prune(limit, goesOn, cleaned)
+    } finally {
+      this.#endedAt = performance.now()
+    }
     return cleaned
   }
 
@@ -121,14 +131,13 @@ export class Cleaner {
   ): Promise<void> {
     const { limit, goesOn, find, atOnce } = task
     const seen = new Set<string>()
-    let findingMs = 0
     while (seen.size < limit && goesOn()) {
       const wanted = Math.min(limit - seen.size, pageSize)
-      // Rested for before the next one: after it what was found would be old.
-      await rest(findingMs)
+      // Rested for before the next look, also of the next run: after the rest what was found would be old.
+      if (this.#lookMs > noticeableMs) await rest(this.#lookMs)
       const foundAt = performance.now()
       const found = (await find(wanted + this.#failing.size)).filter(({ contextId }) => !seen.has(contextId))
-      findingMs = performance.now() - foundAt
+      this.#lookMs = performance.now() - foundAt
       const sound = found.filter(({ contextId }) => !this.#failing.has(contextId))
       const next = (sound.length > 0 ? sound : found).slice(0, wanted)
       if (next.length === 0) return

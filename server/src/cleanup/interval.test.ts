@@ -9,7 +9,7 @@ const hour = 3_600_000
 
 describe('the interval', () => {
   test('R17: started twice it is updated; update merges and begins anew at once; update and stop when stopped do nothing', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
     try {
       const limits: number[] = []
       const contexts = recording(limits)
