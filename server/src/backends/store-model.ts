@@ -228,7 +228,7 @@ export class StoreModel {
       if (usedAt < before) stale.push({ usedAt, context: { contextId, head: row.head, logged: log.length } })
     }
     // Of many only the oldest are put in order.
-    const last = stale.length > limit ? Float64Array.from(stale, ({ usedAt }) => usedAt).sort()[limit - 1]! : Infinity
+    const last = stale.length > limit ? Float64Array.from(stale, ({ usedAt }) => usedAt).toSorted()[limit - 1]! : Infinity
     const oldest = stale.filter(({ usedAt }) => usedAt <= last)
     oldest.sort((a, b) => a.usedAt - b.usedAt || (a.context.contextId < b.context.contextId ? -1 : 1))
     return oldest.slice(0, limit).map(({ context }) => context)
