@@ -29,7 +29,7 @@ suites    wire      commits, latency and fan-out over sockets, beside plain Sock
           cost      what a small commit costs, by the size of the state                             --stores --rounds
           contexts  memory of many contexts, and commits beside a cleanup                           --stores --rounds --count
           disk      commits on 200 contexts in SQLite, beside what the disk can do                  --seconds --rounds
-          sources   a refreshed dashboard to 200 clients, beside a broadcast of all of it                  --stores --rounds
+          sources   a refreshed dashboard to 200 clients, beside a broadcast of all of it           --stores --rounds
           all       each of them in turn
 options   --stores memory,sqlite,redis   --seconds N   --rounds N   --only 'redis steady'   --count N
           --markdown  tables only        --write  also into docs/benchmarks.md`

@@ -180,7 +180,6 @@ async function paced(step: () => Promise<void>): Promise<void> {
 
 /** Leaves others their time, after what took so long. */
 async function rest(tookMs: number): Promise<void> {
-  if (tookMs === 0) return
   await new Promise((resolve) => {
     setTimeout(resolve, Math.min(longestRestMs, restFactor * tookMs))
   })
