@@ -1,3 +1,4 @@
+import { untilCaughtUp } from 'contextd/testing'
 import type { RedisServer } from 'contextd/testing'
 import { Redis } from 'ioredis'
 import { until } from './wait.ts'
@@ -10,19 +11,6 @@ async function asAdmin<T>(server: RedisServer, work: (admin: Redis) => Promise<T
   } finally {
     admin.disconnect()
   }
-}
-
-const offsetIn = async (admin: Redis, name: string): Promise<number> =>
-  Number(new RegExp(`${name}:(\\d+)`).exec(await admin.info('replication'))![1])
-
-/** Waits until a replica has all that its primary has done so far. */
-export async function untilCaughtUp(primary: RedisServer, replica: RedisServer): Promise<void> {
-  await asAdmin(primary, (one) =>
-    asAdmin(replica, async (other) => {
-      const offset = await offsetIn(one, 'master_repl_offset')
-      await until('the replica has all', async () => (await offsetIn(other, 'slave_repl_offset')) >= offset)
-    }),
-  )
 }
 
 /** Kills a primary under load, whose replica has all that it acknowledged: it takes no more writes while the last ones arrive there. */

@@ -7,6 +7,7 @@ import type { StoreUnderTest } from '../../testing/backend-contract.ts'
 import { at, batchOf, contextId, store } from '../../testing/contract/kit.ts'
 import { startRedisSentinel } from '../../testing/redis-sentinel.ts'
 import type { RedisSentinel } from '../../testing/redis-sentinel.ts'
+import { untilCaughtUp } from '../../testing/replication.ts'
 import { noHead } from '../backend.ts'
 import type { ContextBackend } from '../backend.ts'
 import type { StorePublishing } from '../publishing.ts'
@@ -100,10 +101,7 @@ test.each([
     // All that was acknowledged so far is on the replica, and nobody writes while it takes over.
     writing.abort()
     const written = await writers
-    const admin = new Redis(own.master.adminUrl)
-    admin.on('error', () => {})
-    expect(await admin.call('WAIT', 1, 5_000)).toBe(1)
-    admin.disconnect()
+    await untilCaughtUp(own.master, own.replica)
     await fail(own)
     await until(async () => (await own.masterPort()) === own.replica.port)
     const head = await headOf(backend)
