@@ -12,7 +12,7 @@ export const deepestNesting = 512
 export const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Tells an object whose prototype is `Object.prototype` (of any realm) or null. */
-export function isPlainObject(value: object): boolean {
+export function isPlainObject(value: object): value is { [key: string]: unknown } {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null || Object.getPrototypeOf(prototype) === null
 }

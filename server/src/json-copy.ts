@@ -1,11 +1,5 @@
-import { assertJson, checkOperations, checkState, deepestNesting, takeJson } from '@contextd/protocol'
+import { assertJson, checkOperations, checkState, deepestNesting, isPlainObject, takeJson } from '@contextd/protocol'
 import type { Change, JsonObject, JsonValue, Limits } from '@contextd/protocol'
-
-/** Tells an object that may be JSON: not a list, and of no class. */
-function isPlain(value: object): value is { [key: string]: unknown } {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === Object.prototype || prototype === null || Object.getPrototypeOf(prototype) === null
-}
 
 /**
  * Copies what a caller handed in, so that nothing that it does to it later reaches a context. What is not JSON stays as it is, for the checks
@@ -17,7 +11,7 @@ export function copyJson(value: unknown, undefinedKeys: 'keep' | 'omit' = 'keep'
   if (typeof value !== 'object' || value === null || depth === 0) return value
   // By `map`, the holes of a list would stay holes.
   if (Array.isArray(value)) return Array.from(value, (item) => copyJson(item, undefinedKeys, depth - 1))
-  if (!isPlain(value)) return value
+  if (!isPlainObject(value)) return value
   const copy: { [key: string]: unknown } = {}
   for (const key of Object.keys(value)) {
     const child = copyJson(value[key], undefinedKeys, depth - 1)
@@ -64,7 +58,7 @@ export function takeKeys(
   limits: Pick<Limits, 'depth' | 'operations'>,
 ): { type: 'set'; path: [key: string]; value: JsonValue }[] {
   const copy = copyJson(values) as JsonObject
-  if (!isObject(copy) || !isPlain(copy)) throw new TypeError('The values must be an object: { key: value, … }')
+  if (!isObject(copy) || !isPlainObject(copy)) throw new TypeError('The values must be an object: { key: value, … }')
   const operations = Object.keys(copy).map((key) => ({ type: 'set' as const, path: [key] as [string], value: copy[key]! }))
   try {
     checkOperations(operations, limits)
@@ -105,26 +99,49 @@ export function frozen<T>(value: T): T {
  */
 export function frozenAlong(before: JsonObject, after: JsonObject, changes: readonly Change[]): JsonObject {
   if (after === before || changes.length === 0 || !Object.isFrozen(before)) return frozen(after)
+  const passed: object[] = []
   let previous: Change['path'] = []
   for (const { path } of changes) {
-    freezeAlong(after, path, commonSteps(previous, path))
+    freezeEnd(before, after, path, commonSteps(previous, path), changes.length === 1, passed)
     previous = path
   }
+  // Only now: what is frozen is not looked into, and a change may lead through what another one has put there.
+  for (const container of passed) Object.freeze(container)
   return after
 }
 
-/** Freezes what lies on a path, and at its end; what the first `done` steps lead from is frozen. */
-function freezeAlong(state: JsonObject, path: Change['path'], done: number): void {
-  let node: JsonValue | undefined = state
+/**
+ * Freezes what lies at the end of a path, and notes what lies on the way; what the first `done` steps lead from is noted, and all of `before` is
+ * frozen.
+ * @param only no other change: then nothing but the path leads to what is new
+ */
+function freezeEnd(before: JsonObject, after: JsonObject, path: Change['path'], done: number, only: boolean, passed: object[]): void {
+  let old: JsonValue | undefined = before
+  let node: JsonValue | undefined = after
   for (let step = 0; step < path.length; step += 1) {
-    const key = path[step]
+    if (typeof node !== 'object' || node === null) return
     // In lists, positions shift with each change: all of what is new in one is looked for.
-    if (typeof node !== 'object' || node === null || Array.isArray(node) || typeof key !== 'string') break
-    if (step >= done) Object.freeze(node)
-    node = Object.hasOwn(node, key) ? node[key] : undefined
+    if (Array.isArray(node) && !only) return freezeNew(old, node)
+    if (step >= done) passed.push(node)
+    node = stepInto(node, path[step]!)
+    old = stepInto(old, path[step]!)
   }
   frozen(node)
 }
+
+/** As {@link frozen}: of a list, items that lie where they lay are not looked at, since `old` is frozen. */
+function freezeNew(old: JsonValue | undefined, value: JsonValue | undefined): void {
+  if (!Array.isArray(value) || !Array.isArray(old) || Object.isFrozen(value)) return void frozen(value)
+  for (let index = 0; index < value.length; index += 1) if (value[index] !== old[index]) freezeNew(old[index], value[index])
+  Object.freeze(value)
+}
+
+const stepInto = (value: JsonValue | undefined, step: Change['path'][number]): JsonValue | undefined =>
+  typeof step === 'string' ? fieldOf(value, step) : Array.isArray(value) ? value[step as number] : undefined
+
+/** What an object holds under a key of its own; undefined: nothing, or it is none. */
+export const fieldOf = (value: JsonValue | undefined, key: string): JsonValue | undefined =>
+  typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as JsonObject)[key] : undefined
 
 function commonSteps(a: Change['path'], b: Change['path']): number {
   let count = 0
@@ -142,7 +159,7 @@ export function copyNew(previous: JsonValue | undefined, next: unknown, depth: n
     const old = Array.isArray(previous) ? previous : []
     return Array.from(next, (item, index) => copyNew(old[index], item, depth - 1))
   }
-  if (!isPlain(next)) return next
+  if (!isPlainObject(next)) return next
   const old: JsonObject = typeof previous === 'object' && previous !== null && !Array.isArray(previous) ? previous : {}
   const copy: { [key: string]: unknown } = {}
   for (const key of Object.keys(next)) {

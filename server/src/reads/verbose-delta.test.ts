@@ -66,6 +66,16 @@ test('a state is frozen as a whole by freezing what lies on the way to the chang
   )
 })
 
+test('what a change has put where another one of the commit leads through is frozen as a whole', () => {
+  const before = frozen({ a: { x: 1 } })
+  const { state: after, changes } = applyOperations<JsonObject>(before, [
+    { type: 'remove', path: ['a', 'x'] },
+    { type: 'set', path: ['a'], value: 1 },
+    { type: 'set', path: ['a'], value: { b: { c: {} } } },
+  ])
+  expect(isFrozen(frozenAlong(before, after, changes))).toBe(true)
+})
+
 test('after a state that is not frozen, all of the next one is', () => {
   const before = { a: { b: {} }, c: { d: {} } }
   const { state: after, changes } = applyOperations(before as JsonObject, [{ type: 'set', path: ['a', 'b'], value: 1 }])

@@ -1,13 +1,12 @@
 import { equal, formats } from '@contextd/protocol'
 import type { Change, JsonObject, JsonValue, VerboseChange, VerboseDelta } from '@contextd/protocol'
+import { fieldOf } from '../json-copy.ts'
 
 /** A step from a state to a later one. */
 interface States {
   readonly before: JsonObject
   readonly after: JsonObject
 }
-/** A container of a state, or what lies in one. */
-type Fields = { readonly [key: string]: JsonValue }
 
 /**
  * As `formats.verbose`, from the changes of one commit: what it did not touch is not looked at. Where one change comes on top of another, the
@@ -38,7 +37,7 @@ function put(tree: VerboseDelta, leaves: Set<object>, change: Change, { before, 
     if (Array.isArray(old) && Array.isArray(now)) {
       // A list is one leaf, however much of it has changed.
       if (there !== undefined) return leaves.has(there)
-      if (equal(old, now)) return false
+      if (!differAt(old, now, path[step + 1]) && equal(old, now)) return false
       node[key] = leaf({ action: 'modified', value: now, oldValue: old }, leaves)
       return true
     }
@@ -58,8 +57,9 @@ function put(tree: VerboseDelta, leaves: Set<object>, change: Change, { before, 
   }
 }
 
-const fieldOf = (value: JsonValue | undefined, key: string): JsonValue | undefined =>
-  typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Fields)[key] : undefined
+/** Whether two lists differ where a step leads: mostly they do where something was changed, and need not be compared as a whole. */
+const differAt = (old: readonly JsonValue[], now: readonly JsonValue[], step: Change['path'][number] | undefined): boolean =>
+  typeof step === 'number' && !equal(old[step], now[step])
 
 const isObject = (value: JsonValue | undefined): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
 
@@ -75,9 +75,9 @@ function leaf(change: VerboseChange, leaves: Set<object>): VerboseChange {
 }
 
 function added(value: JsonValue, leaves: Set<object>): VerboseChange | VerboseDelta {
-  const keys = isObject(value) ? Object.keys(value as Fields) : []
+  const keys = isObject(value) ? Object.keys(value as JsonObject) : []
   if (keys.length === 0) return leaf({ action: 'added', value }, leaves)
   const inner: VerboseDelta = {}
-  for (const key of keys) inner[key] = added((value as Fields)[key]!, leaves)
+  for (const key of keys) inner[key] = added((value as JsonObject)[key]!, leaves)
   return inner
 }
