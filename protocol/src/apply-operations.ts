@@ -1,3 +1,4 @@
+import { applyChanges } from './apply-changes.ts'
 import { trustedOperations } from './check.ts'
 import type { Change } from './delta.ts'
 import { diffAt } from './diff.ts'
@@ -5,6 +6,7 @@ import { Draft } from './draft.ts'
 import { equal } from './equal.ts'
 import { ContextdError, isContextdError } from './errors.ts'
 import { conflict, invalid } from './fail.ts'
+import { invert } from './invert.ts'
 import { nestingOf } from './json-fault.ts'
 import { jsonLength } from './json-length.ts'
 import type { JsonObject, JsonValue } from './json.ts'
@@ -36,7 +38,7 @@ export function applyOperations<S extends object>(
   operations: readonly Operation[],
   options: ListOptions = {},
 ): { state: S; changes: Change[] } {
-  const run = new Run(state as JsonObject, itemKeyOf(options))
+  const run = new Run(new Draft(state as JsonObject), itemKeyOf(options))
   for (const operation of trustedOperations(operations)) {
     try {
       run.apply(operation)
@@ -50,6 +52,50 @@ export function applyOperations<S extends object>(
   return isSame ? { state, changes: [] } : { state: next, changes: run.changes }
 }
 
+/**
+ * A state that one commit after another changes: what lies on the way to their changes is copied once, not once for each of them. The changes are
+ * those of {@link applyOperations}, and stay as they are whatever comes after them.
+ */
+export class StateDraft {
+  readonly #options: ListOptions
+  #draft: Draft
+
+  constructor(state: JsonObject, options: ListOptions = {}) {
+    this.#draft = new Draft(state)
+    this.#options = options
+  }
+
+  /** Applies operations, all or none. @returns what they changed @throws {ContextdError} as {@link applyOperations} */
+  apply(operations: readonly Operation[]): Change[] {
+    const [only] = operations
+    if (only === undefined || operations.length > 1 || only.type === 'move') {
+      const { state, changes } = applyOperations(this.#draft.state, operations, this.#options)
+      this.#draft = new Draft(state)
+      return changes
+    }
+    const run = new Run(this.#draft, itemKeyOf(this.#options))
+    try {
+      for (const operation of trustedOperations(operations)) run.apply(operation)
+    } catch (error) {
+      this.undo(run.changes)
+      throw withOperation(error, only)
+    }
+    return run.changes
+  }
+
+  /** Takes back the changes that were made last. */
+  undo(changes: readonly Change[]): void {
+    if (changes.length > 0) this.#draft = new Draft(applyChanges(this.#draft.state, invert(changes)))
+  }
+
+  /** The state as it is now; it stays so. */
+  release(): JsonObject {
+    const { state } = this.#draft
+    this.#draft = new Draft(state)
+    return state
+  }
+}
+
 function withOperation(error: unknown, operation: Operation): unknown {
   if (!isContextdError(error, 'conflict') || jsonLength(operation as unknown as JsonValue, longestDetail) > longestDetail) return error
   return new ContextdError('conflict', error.message, { details: { operations: [operation] } })
@@ -60,8 +106,8 @@ class Run {
   readonly changes: Change[] = []
   readonly #itemKey: string
 
-  constructor(state: JsonObject, itemKey: string) {
-    this.draft = new Draft(state)
+  constructor(draft: Draft, itemKey: string) {
+    this.draft = draft
     this.#itemKey = itemKey
   }
 

@@ -98,7 +98,7 @@ export function frozen<T>(value: T): T {
  * is looked at. No changes: nobody has written down what they are.
  */
 export function frozenAlong(before: JsonObject, after: JsonObject, changes: readonly Change[]): JsonObject {
-  if (after === before || changes.length === 0 || !Object.isFrozen(before)) return frozen(after)
+  if (changes.length === 0 || !Object.isFrozen(before) || Object.isFrozen(after)) return frozen(after)
   const passed: object[] = []
   let previous: Change['path'] = []
   for (const { path } of changes) {

@@ -1,6 +1,7 @@
 import { revisionOf } from '@contextd/protocol'
 import type { Head } from '@contextd/protocol'
 import type { BatchMember, CommitBatch, LogEntry, Retention } from '../backends/backend.ts'
+import { BatchStates } from './batch-states.ts'
 import { decide } from './decide.ts'
 import type { Decided, DecideOptions, Submission } from './decide.ts'
 import type { KnownContext } from './known-context.ts'
@@ -43,13 +44,14 @@ export function buildAttempt<T>(
   const token = options.mint()
   const decided: Decided<T>[] = []
   const entries: LogEntry[] = []
+  const states = new BatchStates(known.state, options.itemKey)
   let at = known
   let removed = false
   let size = 0
   for (const submission of submissions) {
     // A delete is the only change of its batch, so that a batch has one incarnation.
     if (removed || size > entriesSize || (submission.remove && entries.length > 0)) break
-    const next = decide(submission, at, revisionOf(token, entries.length), now, options)
+    const next = decide(submission, at, states, revisionOf(token, entries.length), now, options)
     if (next.after !== at) {
       if (submission.remove) removed = true
       else size += entries[entries.push(entryOf(next, now)) - 1]!.text.length
@@ -97,12 +99,13 @@ function settled(
   size: number,
   options: AttemptOptions,
 ): { snapshot: string | null; after: KnownContext } {
-  if (at === known || at.state === null) return { snapshot: null, after: at }
+  const { state } = at
+  if (at === known || state === null) return { snapshot: null, after: at }
   const grown = at.sinceSnapshotSize + size
-  if (!isSnapshotDue(known, at, grown, options.deltaThreshold)) return { snapshot: null, after: { ...at, sinceSnapshotSize: grown } }
-  const snapshot = JSON.stringify(at.state)
+  if (!isSnapshotDue(known, at, grown, options.deltaThreshold)) return { snapshot: null, after: { ...at, state, sinceSnapshotSize: grown } }
+  const snapshot = JSON.stringify(state)
   const stateSize = options.byteLength(snapshot)
-  return { snapshot, after: { ...at, stateSize, snapshotVersion: at.head.version, sinceSnapshotSize: 0 } }
+  return { snapshot, after: { ...at, state, stateSize, snapshotVersion: at.head.version, sinceSnapshotSize: 0 } }
 }
 
 /** On creation, and when the log since the last snapshot has grown as large as the state; a small state also when the log holds more versions than it should. */

@@ -1,6 +1,8 @@
 import { ContextdError, applyOperations, diff, isContextdError } from '@contextd/protocol'
 import type { Author, Change, Head, JsonObject, JsonValue, Operation, Path, Verdict } from '@contextd/protocol'
 import type { LockDemand, StreamPosition } from '../backends/backend.ts'
+import { ContextInBatch } from './batch-states.ts'
+import type { BatchStates } from './batch-states.ts'
 import { encodeChanges, noChanges } from './encoded-changes.ts'
 import type { EncodedChanges } from './encoded-changes.ts'
 import { absentAt, isOutdated, migrationBy } from './known-context.ts'
@@ -76,8 +78,18 @@ const noOperations: readonly Operation[] = []
 const detailsSize = 4_096
 const messageSize = 1_024
 
-/** Decides one submission on what is known (P5, P6): what it comes to, and the context after it. */
-export function decide<T>(submission: Submission<T>, at: KnownContext, revision: string, now: number, options: DecideOptions): Decided<T> {
+/**
+ * Decides one submission on what is known (P5, P6): what it comes to, and the context after it.
+ * @param states those of the batch, `at` being at the last one; what is applied goes on with them
+ */
+export function decide<T>(
+  submission: Submission<T>,
+  at: KnownContext,
+  states: BatchStates,
+  revision: string,
+  now: number,
+  options: DecideOptions,
+): Decided<T> {
   const same = (verdict: Verdict): Decided<T> => ({
     submission,
     verdict,
@@ -96,24 +108,25 @@ export function decide<T>(submission: Submission<T>, at: KnownContext, revision:
     if (incarnation !== null && incarnation !== '' && incarnation !== at.head.incarnation) throw gone()
     checkConditions(submission, at)
     if (remove) {
-      if (at.state === null && options.comesBack?.(at.head) !== true) return nothing()
-      if (at.state !== null) checkRequiredLocks(submission, [], [{ path: [], action: 'removed' }], options)
+      if (states.absent && options.comesBack?.(at.head) !== true) return nothing()
+      if (!states.absent) checkRequiredLocks(submission, [], [{ path: [], action: 'removed' }], options)
       return removal(submission, at, revision, now)
     }
     const migration = migrationBy(submission.author)
     if (migration === null) checkSchema(at, options)
-    else if (at.state === null || at.schema >= migration) return nothing()
-    const base = at.state ?? initialOf(submission)
-    if (base === null) throw gone()
+    else if (states.absent || at.schema >= migration) return nothing()
+    if (states.absent) return creation(submission, at, states, revision, now, options)
     const wanted = typeof operations === 'function' ? operations(at) : operations
-    const { state, changes } = applyOperations(base, wanted, { itemKey: options.itemKey })
+    // A schema compares the two states.
+    const before = options.validate === undefined ? null : at.state
+    const changes = states.apply(wanted)
     // One that only moves on to another version of the definition is a commit too, so that it is stored.
-    if (at.state !== null && state === at.state && migration === null) return nothing()
-    options.validate?.(at.state, state)
-    const made = at.state === null ? diff({}, state, { itemKey: options.itemKey }) : changes
-    if (migration === null) checkRequiredLocks(submission, wanted, at.state === null ? beyondInitial(state, options) : made, options)
-    return application(submission, at, state, wanted, made, revision, now, options)
+    if (changes.length === 0 && migration === null) return nothing()
+    options.validate?.(before, states.applied())
+    if (migration === null) checkRequiredLocks(submission, wanted, changes, options)
+    return application(submission, at, states, wanted, changes, revision, now, options)
   } catch (error) {
+    states.drop()
     return { ...same(refusal(error)), error }
   }
 }
@@ -187,38 +200,76 @@ function removal<T>(submission: Submission<T>, at: KnownContext, revision: strin
   }
 }
 
+function creation<T>(
+  submission: Submission<T>,
+  at: KnownContext,
+  states: BatchStates,
+  revision: string,
+  now: number,
+  options: DecideOptions,
+): Decided<T> {
+  const { operations } = submission
+  const { itemKey } = options
+  const base = initialOf(submission)
+  if (base === null) throw gone()
+  const wanted = typeof operations === 'function' ? operations(at) : operations
+  const { state } = applyOperations(base, wanted, { itemKey })
+  options.validate?.(null, state)
+  const changes = diff({}, state, { itemKey })
+  checkRequiredLocks(submission, wanted, beyondInitial(state, options), options)
+  const encoded = encodeChanges(changes, options.byteLength)
+  const stateSize = checkedSize(at.stateSize + encoded.growth, () => state, null, options)
+  states.create(state, changes)
+  const head: Head = { incarnation: options.mint(), version: at.head.version + 1, revision }
+  const after: KnownContext = { ...at, head, state, createdAt: now, updatedAt: now, updatedBy: submission.author, stateSize, schema: options.schema }
+  return { submission, verdict: { type: 'applied', head }, revision, before: at, after, operations: wanted, changes, encoded }
+}
+
 function application<T>(
   submission: Submission<T>,
   at: KnownContext,
-  state: JsonObject,
+  states: BatchStates,
   operations: readonly Operation[],
   changes: readonly Change[],
   revision: string,
   now: number,
   options: DecideOptions,
 ): Decided<T> {
-  const created = at.state === null
-  const head: Head = { incarnation: created ? options.mint() : at.head.incarnation, version: at.head.version + 1, revision }
+  const head: Head = { incarnation: at.head.incarnation, version: at.head.version + 1, revision }
   const encoded = encodeChanges(changes, options.byteLength)
-  const after: KnownContext = {
+  const stateSize = checkedSize(at.stateSize + encoded.growth, () => states.applied(), () => at.state!, options)
+  states.keep()
+  const after = new ContextInBatch(states, {
     head,
-    state,
-    createdAt: created ? now : at.createdAt,
+    createdAt: at.createdAt,
     updatedAt: now,
     updatedBy: submission.author,
-    stateSize: checkedSize(at, at.stateSize + encoded.growth, state, options),
+    stateSize,
     snapshotVersion: at.snapshotVersion,
     sinceSnapshotSize: at.sinceSnapshotSize,
-    schema: migrationBy(submission.author) ?? (created ? options.schema : at.schema),
+    schema: migrationBy(submission.author) ?? at.schema,
+  })
+  return {
+    submission,
+    verdict: { type: 'applied', head },
+    revision,
+    before: at,
+    after,
+    operations,
+    changes,
+    encoded,
   }
-  return { submission, verdict: { type: 'applied', head }, revision, before: at, after, operations, changes, encoded }
 }
 
-/** Refuses a state that is too large, unless it was larger before; measures it only when the estimate is. */
-function checkedSize(at: KnownContext, estimate: number, state: JsonObject, { stateBytes, byteLength }: DecideOptions): number {
+/**
+ * Refuses a state that is too large, unless the one before was larger; measures it only when the estimate is too large.
+ * @param before null: the context was absent
+ */
+function checkedSize(estimate: number, after: () => JsonObject, before: (() => JsonObject) | null, options: DecideOptions): number {
+  const { stateBytes, byteLength } = options
   if (stateBytes === 0 || estimate <= stateBytes) return estimate
-  const size = byteLength(JSON.stringify(state))
-  if (size <= stateBytes || (at.state !== null && size < byteLength(JSON.stringify(at.state)))) return size
+  const size = byteLength(JSON.stringify(after()))
+  if (size <= stateBytes || (before !== null && size < byteLength(JSON.stringify(before())))) return size
   throw new ContextdError(
     'too_large',
     `The context would have ${size} bytes; the limit is ${stateBytes} (stateBytes). Remove something, or split it.`,

@@ -5,7 +5,7 @@ import type { ContextRow, LogEntry, StoredContext } from '../backends/backend.ts
 import { encodeChanges } from './encoded-changes.ts'
 import { decodeLogEntry } from './log-entry.ts'
 
-/** A context as a node has it in memory, at one version. */
+/** A context as a node has it in memory, at one version. Copied by its fields: `state` may be one that is made when it is read. */
 export interface KnownContext {
   readonly head: Head
   /** Null: absent. */

@@ -5,12 +5,14 @@ import type { Cleaned } from '../cleanup/cleaner.ts'
 import { checkCleanupOptions } from '../cleanup/cleanup.ts'
 import type { CleanupOptions } from '../cleanup/cleanup.ts'
 import type { KnownHead, ListOptions, WriteOptions, WriteResult } from './contexts-types.ts'
+import { hasState } from '../commits/batch-states.ts'
 import type { Decided } from '../commits/decide.ts'
 import type { CommitRequest } from '../engine/engine.ts'
 import { defaultListLimit } from '../engine/engine-node.ts'
 import type { EngineNode } from '../engine/engine-node.ts'
 import { Formatter } from '../reads/formatter.ts'
-import { deltaOf, emptyDelta, snapshotOf } from '../reads/history.ts'
+import { LateSnapshot, deltaOf, emptyDelta, snapshotOf } from '../reads/history.ts'
+import type { Step } from '../reads/history.ts'
 import { copyJson, takePatch, takeState } from '../json-copy.ts'
 import { serverAuthor } from '../commits/known-context.ts'
 import type { KnownContext } from '../commits/known-context.ts'
@@ -250,10 +252,30 @@ export class NodeContexts {
       revision === null
         ? emptyDelta(contextId, after)
         : deltaOf(contextId, { version: head.version, revision, committedAt, author, changes: changes as Change[] })
-    const step = { delta, before: before.state ?? (revision === null ? after.state! : {}), after: after.state! }
-    // First the delta: what is new in the state is frozen along its changes, without a look at the rest.
+    const step = new WrittenStep(delta, before, after)
+    // First the delta: what is new in the state may be frozen along its changes, without a look at the rest.
     const formatted = this.#formatter.deltaOnce(step)
-    return { context: snapshotOf(contextId, after), delta: formatted }
+    return { context: hasState(after) ? snapshotOf(contextId, after) : new LateSnapshot(contextId, after), delta: formatted }
+  }
+}
+
+/** The step of a write: its states are read only where they are needed. */
+class WrittenStep implements Step {
+  readonly delta: Delta
+  readonly #before: KnownContext
+  readonly #after: KnownContext
+
+  constructor(delta: Delta, before: KnownContext, after: KnownContext) {
+    this.delta = delta
+    this.#before = before
+    this.#after = after
+  }
+
+  get before(): JsonObject {
+    return this.#before.state ?? (this.#before === this.#after ? this.after : {})
+  }
+  get after(): JsonObject {
+    return this.#after.state!
   }
 }
 

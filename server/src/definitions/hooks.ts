@@ -45,8 +45,9 @@ export class HookRunner {
 
   /** Asks about commits in order; null: there is nobody to ask. Those after one that is refused are asked about again, on the state they get then. */
   before(contextId: string, decided: readonly Decided<CommitRequest>[]): Promise<Map<Reviewed, unknown>> | null {
+    if (this.#hooks.beforeCommit === undefined) return null
     const changing = decided.filter(({ revision, after }) => revision !== null && after.state !== null)
-    return this.#hooks.beforeCommit === undefined || changing.length === 0 ? null : this.#ask(contextId, changing)
+    return changing.length === 0 ? null : this.#ask(contextId, changing)
   }
 
   async #ask(contextId: string, decided: readonly Decided<CommitRequest>[]): Promise<Map<Reviewed, unknown>> {

@@ -30,8 +30,8 @@ export class Formatter {
   }
 
   /** The delta of a step that nobody else is told; what a format is given is frozen. @throws {ContextdError} `aborted` – as `delta` */
-  deltaOnce({ delta, before, after }: Step): Delta<unknown> {
-    const { contextId, baseVersion, version, revision, committedAt, author, changes } = delta
+  deltaOnce(step: Step): Delta<unknown> {
+    const { contextId, baseVersion, version, revision, committedAt, author, changes } = step.delta
     const of = <C>(shaped: C): Delta<C> => ({
       contextId,
       baseVersion,
@@ -41,10 +41,9 @@ export class Formatter {
       committedAt,
       author: { userId: author.userId, actor: author.actor },
     })
-    frozen(before)
-    frozenAlong(before, after, changes)
-    if (this.needsChanges) return of(this.#changes(of(frozen([...changes])), before, after))
-    return of(changes.length > 0 ? verboseDelta(changes, { before, after }) : formats.verbose(delta, { before, after }))
+    if (!this.needsChanges) return of(baseVersion === version ? {} : verboseDelta(changes, () => frozenStates(step)))
+    const { before, after } = frozenStates(step)
+    return of(this.#changes(of(frozen([...changes])), before, after))
   }
 
   #changes(delta: Delta, before: JsonObject, after: JsonObject): unknown {
@@ -56,4 +55,8 @@ export class Formatter {
       throw new ContextdError('aborted', message, { contextId, details: { version }, cause: error })
     }
   }
+}
+
+function frozenStates({ delta, before, after }: Step): { before: JsonObject; after: JsonObject } {
+  return { before: frozen(before), after: frozenAlong(before, after, delta.changes) }
 }

@@ -1,5 +1,6 @@
+import { inspect } from 'node:util'
 import { applyChanges, diff, invert } from '@contextd/protocol'
-import type { Delta, JsonObject, Snapshot } from '@contextd/protocol'
+import type { Author, Delta, JsonObject, Snapshot } from '@contextd/protocol'
 import type { LogEntry } from '../backends/backend.ts'
 import { frozen } from '../json-copy.ts'
 import type { KnownContext } from '../commits/known-context.ts'
@@ -18,6 +19,46 @@ export function snapshotOf(contextId: string, { head, state, createdAt, updatedA
   const { incarnation, version, revision } = head
   const { userId, actor } = updatedBy
   return { contextId, incarnation, version, revision, state: frozen(state!), createdAt, updatedAt, updatedBy: { userId, actor } }
+}
+
+/** A snapshot whose state is made when it is read; it is like any other to whoever looks at it. */
+export class LateSnapshot implements Snapshot {
+  static readonly #state = {
+    configurable: true,
+    enumerable: true,
+    get(this: LateSnapshot): JsonObject {
+      return frozen(this.#now.state!)
+    },
+  }
+
+  readonly contextId: string
+  readonly incarnation: string
+  readonly version: number
+  readonly revision: string
+  declare readonly state: JsonObject
+  readonly createdAt: number
+  readonly updatedAt: number
+  readonly updatedBy: Author
+  readonly #now: KnownContext
+
+  constructor(contextId: string, now: KnownContext) {
+    const { incarnation, version, revision } = now.head
+    const { userId, actor } = now.updatedBy
+    this.contextId = contextId
+    this.incarnation = incarnation
+    this.version = version
+    this.revision = revision
+    this.createdAt = now.createdAt
+    this.updatedAt = now.updatedAt
+    this.updatedBy = { userId, actor }
+    this.#now = now
+    // A property of its own, so that it is copied and written as JSON; of a getter that all share, since V8 would make a class for each other one.
+    Object.defineProperty(this, 'state', LateSnapshot.#state)
+  }
+
+  [inspect.custom](): Snapshot {
+    return { ...this }
+  }
 }
 
 /** The delta of one commit. */

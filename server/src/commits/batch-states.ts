@@ -1,0 +1,144 @@
+import { StateDraft, applyChanges, invert } from '@contextd/protocol'
+import type { Author, Change, Head, JsonObject, Operation } from '@contextd/protocol'
+import { frozenAlong } from '../json-copy.ts'
+import type { KnownContext } from './known-context.ts'
+
+/**
+ * The states that the commits of a batch lead through, from the one that it begins on (0) to the last. They change one state in place; those in
+ * between are made when somebody asks for them, since mostly nobody does.
+ */
+export class BatchStates {
+  readonly #itemKey: string
+  /** As far as they are made; null: the context is absent. */
+  readonly #states: (JsonObject | null | undefined)[]
+  /** What leads to each but the first. */
+  readonly #changes: (readonly Change[])[] = []
+  /** The last state, with what was applied to it since. */
+  #draft: StateDraft | null
+  /** What was applied, and neither kept nor dropped. */
+  #applied: readonly Change[] = []
+
+  constructor(first: JsonObject | null, itemKey: string) {
+    this.#itemKey = itemKey
+    this.#states = [first]
+    this.#draft = this.#drafted(first)
+  }
+
+  /** Number of the last state. */
+  get last(): number {
+    return this.#states.length - 1
+  }
+  /** Whether the last state is none. */
+  get absent(): boolean {
+    return this.#draft === null
+  }
+
+  /** Whether a state is made. */
+  has(index: number): boolean {
+    return this.#states[index] !== undefined
+  }
+
+  /** A state; it is frozen when the first one is. */
+  at(index: number): JsonObject | null {
+    const made = this.#states[index]
+    if (made !== undefined) return made
+    const state = index === this.last ? this.#lastState() : this.#stateAfter(index - 1)
+    this.#states[index] = state
+    return state
+  }
+
+  /** Applies the operations of a commit to the last state; it is to be kept or dropped then. @throws {ContextdError} as `applyOperations` */
+  apply(operations: readonly Operation[]): readonly Change[] {
+    this.#applied = this.#draft!.apply(operations)
+    return this.#applied
+  }
+
+  /** The state that was come to by what was applied. */
+  applied(): JsonObject {
+    return this.#draft!.release()
+  }
+
+  /** What was applied leads to the next state. */
+  keep(): void {
+    this.#push(this.#applied, undefined)
+  }
+
+  /** Takes back what was applied, since the commit is refused after all. */
+  drop(): void {
+    if (this.#applied.length === 0) return
+    const state = this.#states[this.last]
+    if (state === undefined) this.#draft!.undo(this.#applied)
+    else this.#draft = this.#drafted(state)
+    this.#applied = []
+  }
+
+  /** The next state is a new one, to which changes lead from `{}`. */
+  create(state: JsonObject, changes: readonly Change[]): void {
+    this.#draft = this.#drafted(state)
+    this.#push(changes, state)
+  }
+
+  #push(changes: readonly Change[], state: JsonObject | undefined): void {
+    this.#changes.push(changes)
+    this.#states.push(state)
+    this.#applied = []
+  }
+
+  #drafted(state: JsonObject | null): StateDraft | null {
+    return state === null ? null : new StateDraft(state, { itemKey: this.#itemKey })
+  }
+
+  #lastState(): JsonObject {
+    const now = this.#draft!.release()
+    const state = this.#applied.length > 0 ? applyChanges(now, invert(this.#applied)) : now
+    const made = this.#states.findLastIndex((each) => each !== undefined)
+    return frozenAs(this.#states[made]!, state, this.#changes.slice(made).flat())
+  }
+
+  #stateAfter(index: number): JsonObject {
+    const before = this.at(index)!
+    const changes = this.#changes[index]!
+    return frozenAs(before, applyChanges(before, changes), changes)
+  }
+}
+
+const frozenAs = (before: JsonObject, after: JsonObject, changes: readonly Change[]): JsonObject =>
+  Object.isFrozen(before) ? frozenAlong(before, after, changes) : after
+
+/** A context right after a commit of a batch: its state is made when it is first read. */
+export class ContextInBatch implements KnownContext {
+  readonly head: Head
+  readonly createdAt: number
+  readonly updatedAt: number
+  readonly updatedBy: Author
+  readonly stateSize: number
+  readonly snapshotVersion: number
+  readonly sinceSnapshotSize: number
+  readonly schema: number
+  readonly #states: BatchStates
+  readonly #index: number
+
+  /** @param states at the state of this context */
+  constructor(states: BatchStates, fields: Omit<KnownContext, 'state'>) {
+    this.head = fields.head
+    this.createdAt = fields.createdAt
+    this.updatedAt = fields.updatedAt
+    this.updatedBy = fields.updatedBy
+    this.stateSize = fields.stateSize
+    this.snapshotVersion = fields.snapshotVersion
+    this.sinceSnapshotSize = fields.sinceSnapshotSize
+    this.schema = fields.schema
+    this.#states = states
+    this.#index = states.last
+  }
+
+  get state(): JsonObject | null {
+    return this.#states.at(this.#index)
+  }
+  get hasState(): boolean {
+    return this.#states.has(this.#index)
+  }
+}
+
+/** Whether the state of a context is there; else it is made when it is read. */
+export const hasState = (known: KnownContext): boolean => !(known instanceof ContextInBatch) || known.hasState
