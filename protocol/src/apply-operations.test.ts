@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { applyChanges } from './apply-changes.ts'
-import { applyOperations } from './apply-operations.ts'
+import { StateDraft, applyOperations } from './apply-operations.ts'
 import { ContextdError } from './errors.ts'
 import type { JsonObject, JsonValue } from './json.ts'
 import type { Operation } from './operation.ts'
@@ -354,4 +354,22 @@ test.each([
   const item = { index, value: list[index]! }
   const moved = applyOperations({ list: [...list] }, [{ type: 'move', from: { path: ['list'], item }, to: { path: ['list'], at } }])
   expect(moved.state).toEqual({ list: expected })
+})
+
+describe('a draft', () => {
+  const first = { items: [{ id: 'a', x: 1 }, { id: 'b' }], plain: [0, 0] }
+
+  test('is spoilt by an operation that fails half way, and by no other', () => {
+    const draft = new StateDraft(first)
+    expect(() => draft.apply([{ type: 'merge', path: ['items', { id: 'a' }], value: { id: 'b', x: 2 } }])).toThrow('ids are used once')
+    expect(draft.isSpoilt).toBe(false)
+    expect(() => draft.apply([{ type: 'merge', path: ['items', { id: 'a' }], value: { x: 2, id: 'b' } }])).toThrow('ids are used once')
+    expect(draft.isSpoilt).toBe(true)
+    expect(first.items[0]!.x).toBe(1)
+  })
+
+  test('tells no change where a move puts an equal item', () => {
+    const move: Operation = { type: 'move', from: { path: ['plain'], item: { index: 0, value: 0 } }, to: { path: ['plain'], at: 'end' } }
+    expect(new StateDraft(first).apply([move])).toEqual([])
+  })
 })

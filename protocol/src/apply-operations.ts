@@ -1,4 +1,3 @@
-import { applyChanges } from './apply-changes.ts'
 import { trustedOperations } from './check.ts'
 import type { Change } from './delta.ts'
 import { diffAt } from './diff.ts'
@@ -6,7 +5,6 @@ import { Draft } from './draft.ts'
 import { equal } from './equal.ts'
 import { ContextdError, isContextdError } from './errors.ts'
 import { conflict, invalid } from './fail.ts'
-import { invert } from './invert.ts'
 import { nestingOf } from './json-fault.ts'
 import { jsonLength } from './json-length.ts'
 import type { JsonObject, JsonValue } from './json.ts'
@@ -59,13 +57,19 @@ export function applyOperations<S extends object>(
 export class StateDraft {
   readonly #options: ListOptions
   #draft: Draft
+  #spoilt = false
 
   constructor(state: JsonObject, options: ListOptions = {}) {
     this.#draft = new Draft(state)
     this.#options = options
   }
 
-  /** Applies operations, all or none. @returns what they changed @throws {ContextdError} as {@link applyOperations} */
+  /** Whether an operation failed half way: the state is none then, and another draft is needed. */
+  get isSpoilt(): boolean {
+    return this.#spoilt
+  }
+
+  /** Applies operations. @returns what they changed @throws {ContextdError} as {@link applyOperations}; nothing is changed then, unless this is spoilt */
   apply(operations: readonly Operation[]): Change[] {
     const [only] = operations
     if (only === undefined || operations.length > 1 || only.type === 'move') {
@@ -77,15 +81,10 @@ export class StateDraft {
     try {
       for (const operation of trustedOperations(operations)) run.apply(operation)
     } catch (error) {
-      this.undo(run.changes)
+      this.#spoilt = run.changes.length > 0
       throw withOperation(error, only)
     }
     return run.changes
-  }
-
-  /** Takes back the changes that were made last. */
-  undo(changes: readonly Change[]): void {
-    if (changes.length > 0) this.#draft = new Draft(applyChanges(this.#draft.state, invert(changes)))
   }
 
   /** The state as it is now; it stays so. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
 import { applyChanges } from './apply-changes.ts'
-import { applyOperations } from './apply-operations.ts'
+import { StateDraft, applyOperations } from './apply-operations.ts'
 import type { Change } from './delta.ts'
 import { diff } from './diff.ts'
 import { diffToOperations } from './diff-to-operations.ts'
@@ -136,6 +136,16 @@ function answerOf(state: JsonObject, operations: readonly Operation[]): JsonObje
   return next
 }
 
+/** What a call comes to; what refuses it is an answer too. */
+function outcomeOf<R>(call: () => R): R | Error {
+  try {
+    return call()
+  } catch (error) {
+    if (isContextdError(error)) return error
+    throw error
+  }
+}
+
 describe('operations', () => {
   test('operations on a board do what they do by the book, and are refused with the same code', () => {
     const met = new Map<string, number>()
@@ -190,6 +200,37 @@ describe('operations', () => {
       }),
       { numRuns: 3_000 },
     )
+  })
+
+  test('a draft takes commits as each state would, one after another, and leaves alone what was released and told before', () => {
+    let refused = 0
+    const commits = fc.array(fc.tuple(fc.array(anyOperation, { minLength: 1, maxLength: 2 }), fc.boolean()), { minLength: 2, maxLength: 8 })
+    fc.assert(
+      fc.property(board, commits, (first, all) => {
+        let draft = new StateDraft(freeze(first))
+        let state: JsonObject = first
+        const told: [JsonValue, string][] = []
+        for (const [operations, releases] of all) {
+          const expected = outcomeOf(() => applyOperations(state, operations))
+          const found = outcomeOf(() => draft.apply(clone(operations)))
+          if (expected instanceof Error || found instanceof Error) {
+            expect(String(found)).toBe(String(expected))
+            refused += 1
+            if (draft.isSpoilt) draft = new StateDraft(state)
+            continue
+          }
+          expect(found).toEqual(expected.changes)
+          told.push([found as unknown as JsonValue, JSON.stringify(found)])
+          state = expected.state
+          if (!releases) continue
+          told.push([draft.release(), JSON.stringify(state)])
+        }
+        expect(JSON.stringify(draft.release())).toBe(JSON.stringify(state))
+        for (const [value, text] of told) expect(JSON.stringify(value)).toBe(text)
+      }),
+      runs,
+    )
+    expect(refused).toBeGreaterThan(runs.numRuns / 10)
   })
 
   test('a JSON Patch made from changes and translated to operations leads to the same state', () => {

@@ -1,4 +1,4 @@
-import { StateDraft, applyChanges, invert } from '@contextd/protocol'
+import { StateDraft, applyChanges } from '@contextd/protocol'
 import type { Author, Change, Head, JsonObject, Operation } from '@contextd/protocol'
 import { frozenAlong } from '../json-copy.ts'
 import type { KnownContext } from './known-context.ts'
@@ -15,6 +15,8 @@ export class BatchStates {
   readonly #changes: (readonly Change[])[] = []
   /** The last state, with what was applied to it since. */
   #draft: StateDraft | null
+  /** Number of a state that is made, and since which the draft has copied what is not frozen. */
+  #base = 0
   /** What was applied, and neither kept nor dropped. */
   #applied: readonly Change[] = []
 
@@ -49,7 +51,13 @@ export class BatchStates {
 
   /** Applies the operations of a commit to the last state; it is to be kept or dropped then. @throws {ContextdError} as `applyOperations` */
   apply(operations: readonly Operation[]): readonly Change[] {
-    this.#applied = this.#draft!.apply(operations)
+    const draft = this.#draft!
+    try {
+      this.#applied = draft.apply(operations)
+    } catch (error) {
+      if (draft.isSpoilt) this.#restart()
+      throw error
+    }
     return this.#applied
   }
 
@@ -65,17 +73,14 @@ export class BatchStates {
 
   /** Takes back what was applied, since the commit is refused after all. */
   drop(): void {
-    if (this.#applied.length === 0) return
-    const state = this.#states[this.last]
-    if (state === undefined) this.#draft!.undo(this.#applied)
-    else this.#draft = this.#drafted(state)
-    this.#applied = []
+    if (this.#applied.length > 0) this.#restart()
   }
 
   /** The next state is a new one, to which changes lead from `{}`. */
   create(state: JsonObject, changes: readonly Change[]): void {
     this.#draft = this.#drafted(state)
     this.#push(changes, state)
+    this.#base = this.last
   }
 
   #push(changes: readonly Change[], state: JsonObject | undefined): void {
@@ -88,11 +93,21 @@ export class BatchStates {
     return state === null ? null : new StateDraft(state, { itemKey: this.#itemKey })
   }
 
+  /** Begins on the last state again. */
+  #restart(): void {
+    const state = this.#states[this.last] ?? this.#stateAfter(this.last - 1)
+    this.#states[this.last] = state
+    this.#applied = []
+    this.#draft = this.#drafted(state)
+    this.#base = this.last
+  }
+
   #lastState(): JsonObject {
-    const now = this.#draft!.release()
-    const state = this.#applied.length > 0 ? applyChanges(now, invert(this.#applied)) : now
-    const made = this.#states.findLastIndex((each) => each !== undefined)
-    return frozenAs(this.#states[made]!, state, this.#changes.slice(made).flat())
+    // What the draft holds is more than that.
+    if (this.#applied.length > 0) return this.#stateAfter(this.last - 1)
+    const state = frozenAs(this.#states[this.#base]!, this.#draft!.release(), this.#changes.slice(this.#base).flat())
+    this.#base = this.last
+    return state
   }
 
   #stateAfter(index: number): JsonObject {

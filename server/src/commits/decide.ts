@@ -221,7 +221,16 @@ function creation<T>(
   const stateSize = checkedSize(at.stateSize + encoded.growth, () => state, null, options)
   states.create(state, changes)
   const head: Head = { incarnation: options.mint(), version: at.head.version + 1, revision }
-  const after: KnownContext = { ...at, head, state, createdAt: now, updatedAt: now, updatedBy: submission.author, stateSize, schema: options.schema }
+  const after: KnownContext = {
+    ...at,
+    head,
+    state,
+    createdAt: now,
+    updatedAt: now,
+    updatedBy: submission.author,
+    stateSize,
+    schema: options.schema,
+  }
   return { submission, verdict: { type: 'applied', head }, revision, before: at, after, operations: wanted, changes, encoded }
 }
 
@@ -237,7 +246,12 @@ function application<T>(
 ): Decided<T> {
   const head: Head = { incarnation: at.head.incarnation, version: at.head.version + 1, revision }
   const encoded = encodeChanges(changes, options.byteLength)
-  const stateSize = checkedSize(at.stateSize + encoded.growth, () => states.applied(), () => at.state!, options)
+  const stateSize = checkedSize(
+    at.stateSize + encoded.growth,
+    () => states.applied(),
+    () => at.state!,
+    options,
+  )
   states.keep()
   const after = new ContextInBatch(states, {
     head,
