@@ -5,6 +5,11 @@ type Contexts = ReturnType<typeof createContexts>
 /** Chord's two operations: 1 context and 50 actions at once, 100 contexts and 1,000 actions at once. */
 export const operationNames = ['single-50', 'multi-100'] as const
 export type OperationName = (typeof operationNames)[number]
+/** How many contexts an operation has, and how many actions on each. */
+export const sizeOf: { readonly [name in OperationName]: { readonly contexts: number; readonly perContext: number } } = {
+  'single-50': { contexts: 1, perContext: 50 },
+  'multi-100': { contexts: 100, perContext: 10 },
+}
 
 /** Chord's default; it is what makes its `sync` answer the whole context. */
 export const deltaThreshold = 100
@@ -51,6 +56,13 @@ export function chatGroup(contextId: string): { readonly [key: string]: object |
   }
 }
 
+/** What the action of a number merges into the state; null: it is a `sync`. */
+export function actionOf(index: number, user: string): object | null {
+  lastNumber += 1
+  if (index % 3 === 0) return { participants: { [user]: { status: `active_${lastNumber}` } } }
+  return index % 3 === 1 ? { participants: { [user]: { typing: lastNumber % 2 === 0 } } } : null
+}
+
 /** One of Chord's operations on contexts of ours, which counts what it did. */
 export class ChordLoad {
   calls = 0
@@ -88,7 +100,7 @@ export class ChordLoad {
     const ids = this.#ids()
     for (const id of ids) await this.#set(id)
     const actions: Promise<unknown>[] = []
-    const perContext = this.#name === 'single-50' ? 50 : 10
+    const { perContext } = sizeOf[this.#name]
     for (let index = 1; index <= perContext; index += 1) {
       for (const id of ids) {
         const user = this.#name === 'single-50' ? (index % users) + 1 : Math.ceil(Math.random() * users)
@@ -102,19 +114,20 @@ export class ChordLoad {
     if (!this.#steady && Math.max(...ids.map((id) => this.#acknowledged.get(id)!)) + perContext + 1 > freshVersions) this.#life += 1
   }
 
-  /** @throws {Error} the version of a head is not the number of acknowledged commits */
-  async check(): Promise<number> {
+  /** @returns how many commits were kept @throws {Error} the version of a head is not the number of acknowledged commits */
+  async close(): Promise<number> {
     let commits = 0
     for (const [id, acknowledged] of this.#acknowledged) {
       const version = (await this.#contexts.get(id))?.version
       if (version !== acknowledged) throw new Error(`${acknowledged} commits of ${id} were acknowledged; it is at version ${version}`)
       commits += acknowledged
     }
+    await this.#contexts.close()
     return commits
   }
 
   #ids(): string[] {
-    return Array.from({ length: this.#name === 'single-50' ? 1 : 100 }, (_, index) => `group:${this.#life}-${index}`)
+    return Array.from({ length: sizeOf[this.#name].contexts }, (_, index) => `group:${this.#life}-${index}`)
   }
 
   #set(id: string): Promise<void> {
@@ -122,14 +135,9 @@ export class ChordLoad {
   }
 
   #act(id: string, index: number, user: string): Promise<unknown> {
-    lastNumber += 1
-    const { update } = this
-    if (index % 3 === 0) return update(id, { participants: { [user]: { status: `active_${lastNumber}` } } })
-    if (index % 3 === 1) return update(id, { participants: { [user]: { typing: lastNumber % 2 === 0 } } })
-    return this.#contexts.sync(id, 1)
+    const patch = actionOf(index, user)
+    return patch === null ? this.#contexts.sync(id, 1) : this.#counted(id, this.#contexts.update(id, patch))
   }
-
-  readonly update = (id: string, patch: object): Promise<void> => this.#counted(id, this.#contexts.update(id, patch))
 
   async #counted(
     id: string,

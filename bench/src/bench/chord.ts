@@ -1,4 +1,5 @@
 import { createContexts, openBackend } from 'contextd'
+import { ChordFloor } from './chord-floor.ts'
 import { ChordLoad, chatGroup, deltaThreshold, operationNames } from './chord-load.ts'
 import type { OperationName } from './chord-load.ts'
 import { digits, progress, spreadOf, spreadText, table } from './report.ts'
@@ -11,7 +12,8 @@ import { inChild, yardstick } from './task.ts'
 export interface ChordTask {
   readonly url: string
   readonly operation: OperationName
-  readonly steady: boolean
+  /** What does the operations: contextd on contexts that are new or at version 1,000, or a plain program (see {@link ChordFloor}). */
+  readonly by: 'fresh' | 'steady' | 'floor'
   readonly warmMs: number
   readonly measureMs: number
 }
@@ -44,9 +46,11 @@ const phases = ['fresh', 'steady'] as const
 const goals = { redis: { stateful: 10, best: 5 }, memory: { stateful: 0, best: 3 } }
 
 /** Runs in a process of its own. */
-export async function chordTask({ url, operation, steady, warmMs, measureMs }: ChordTask): Promise<ChordFigure> {
-  const contexts = createContexts({ backend: openBackend(url), deltaThreshold })
-  const load = new ChordLoad(contexts, operation, steady)
+export async function chordTask({ url, operation, by, warmMs, measureMs }: ChordTask): Promise<ChordFigure> {
+  const load =
+    by === 'floor'
+      ? new ChordFloor(url, operation)
+      : new ChordLoad(createContexts({ backend: openBackend(url), deltaThreshold }), operation, by === 'steady')
   await load.prepare()
   const until = async (end: number): Promise<void> => {
     do await load.run()
@@ -60,8 +64,7 @@ export async function chordTask({ url, operation, steady, warmMs, measureMs }: C
   await until(start + measureMs)
   const seconds = (performance.now() - start) / 1_000
   const { user, system } = process.cpuUsage(cpu)
-  const commits = await load.check()
-  await contexts.close()
+  const commits = await load.close()
   const done = load.calls - calls
   return {
     operationsPerSecond: (load.operations - operations) / seconds,
@@ -72,15 +75,18 @@ export async function chordTask({ url, operation, steady, warmMs, measureMs }: C
   }
 }
 
-/** Chord's four scenarios, on memory and Redis. */
+/** Chord's four scenarios, on memory and Redis, and the floor on Redis. */
 export async function chordSuite(rounds: number, seconds: number, only: string): Promise<Report> {
-  const cells = operationNames.flatMap((operation) => stores.flatMap((store) => phases.map((phase) => ({ operation, store, phase }))))
-  const chosen = cells.filter(({ operation, store, phase }) => `${store} ${phase} ${operation}`.includes(only))
+  const cells = operationNames.flatMap((operation) => [
+    ...stores.flatMap((store) => phases.map((by) => ({ operation, store, by }))),
+    { operation, store: 'redis' as const, by: 'floor' as const },
+  ])
+  const chosen = cells.filter(({ operation, store, by }) => `${store} ${by} ${operation}`.includes(only))
   const figures = new Map<string, ChordFigure[]>()
   for (let round = 1; round <= rounds; round += 1) {
-    for (const { operation, store, phase } of chosen) {
-      const name = `${store} ${phase} ${operation}`
-      const task = { operation, steady: phase === 'steady', warmMs: 2_000, measureMs: seconds * 1_000 }
+    for (const { operation, store, by } of chosen) {
+      const name = `${store} ${by} ${operation}`
+      const task = { operation, by, warmMs: 2_000, measureMs: seconds * 1_000 }
       const figure = await withStore(store, (url) => inChild<ChordFigure>('chord', { ...task, url }))
       progress(
         `${name}, round ${round} of ${rounds}: ${digits(figure.operationsPerSecond)} operations/s, ${digits(figure.cpuUs)} µs of CPU a call`,
@@ -94,27 +100,33 @@ export async function chordSuite(rounds: number, seconds: number, only: string):
 function report(figures: ReadonlyMap<string, readonly ChordFigure[]>, rounds: number, seconds: number): Report {
   const missed: string[] = []
   const rows = [...figures].map(([name, measured]) => {
-    const [stateless, stateful] = ofChord[name]!
     const ours = spreadOf(measured.map(({ operationsPerSecond }) => operationsPerSecond))
-    const best = Math.max(stateless, stateful)
-    const goal = goals[name.startsWith('redis') ? 'redis' : 'memory']
-    if (ours.median < goal.stateful * stateful) missed.push(`${name}: ${digits(ours.median / stateful)} × stateful, not ${goal.stateful} ×`)
-    if (ours.median < goal.best * best) missed.push(`${name}: ${digits(ours.median / best)} × the best, not ${goal.best} ×`)
+    const [store, , operation] = name.split(' ') as [(typeof stores)[number], string, OperationName]
+    const floors = figures.get(`${store} floor ${operation}`)
+    const floor = floors && spreadOf(floors.map(({ operationsPerSecond }) => operationsPerSecond)).median
+    const known = ofChord[name]
+    const best = known && Math.max(...known)
+    if (known && best !== undefined) {
+      const [, stateful] = known
+      const goal = Math.max(goals[store].stateful * stateful, goals[store].best * best)
+      const beyond = floor !== undefined && goal > floor ? `, which is beyond the floor of ${digits(floor)}` : ''
+      if (ours.median < goal) missed.push(`${name}: ${digits(ours.median)} operations/s, not ${digits(goal)}${beyond}`)
+    }
     return [
       name,
       spreadText(ours),
       digits(spreadOf(measured.map(({ callsPerSecond }) => callsPerSecond)).median),
       digits(spreadOf(measured.map(({ cpuUs }) => cpuUs)).median),
-      digits(stateless),
-      digits(stateful),
-      `${digits(ours.median / stateful)} ×`,
-      `${digits(ours.median / best)} ×`,
+      ...(known && best !== undefined
+        ? [digits(known[0]), digits(known[1]), `${digits(ours.median / known[1])} ×`, `${digits(ours.median / best)} ×`]
+        : ['–', '–', '–', '–']),
+      floor === undefined ? '–' : digits(ours.median / floor),
     ]
   })
   const all = [...figures.values()].flat()
   const kept = all.reduce((sum, { commits }) => sum + commits, 0)
   const speed = spreadOf(all.map((figure) => figure.yardstick))
-  const head = ['', 'operations/s', 'calls/s', 'CPU µs a call', 'Chord stateless', 'Chord stateful', '÷ stateful', '÷ best']
+  const head = ['', 'operations/s', 'calls/s', 'CPU µs a call', 'Chord stateless', 'Chord stateful', '÷ stateful', '÷ best', '÷ floor']
   const notes =
     `Medians of ${rounds} rounds of ${seconds} s after 2 s of warming up (least–most). ${kept.toLocaleString('en')} commits were acknowledged, ` +
     `and the versions of the heads say the same. Yardstick (this state as JSON, written and read): ${spreadText(speed)}/s.`
