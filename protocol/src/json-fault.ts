@@ -53,7 +53,7 @@ function findInList(list: readonly unknown[], depth: number): Fault | null {
 function findInObject(object: object, depth: number): Fault | null {
   if (!isPlainObject(object)) return fault(`is a ${object.constructor?.name || 'class instance'}, not a plain object; convert it first`)
   for (const key of Object.keys(object)) {
-    const found = keyFault(key) ?? findFault((object as { [key: string]: unknown })[key], depth)
+    const found = keyFault(key) ?? findFault(object[key], depth)
     if (found) return within(key, found)
   }
   return null

@@ -55,7 +55,7 @@ function copiedObject(object: object, depth: number, omitsUndefined: boolean): J
   const copy: JsonObject = {}
   for (const key of Object.keys(object)) {
     if (isForbiddenKey(key) || !isWellFormed(key)) return undefined
-    const value = (object as { [key: string]: unknown })[key]
+    const value = object[key]
     if (value === undefined && omitsUndefined) continue
     const child = copied(value, depth, omitsUndefined)
     if (child === undefined) return undefined

@@ -94,11 +94,11 @@ export function frozen<T>(value: T): T {
 }
 
 /**
- * Freezes a state that changes led to from an earlier one, as {@link frozen} does: where that is frozen, only what lies on the way to the changes
- * is looked at. No changes: nobody has written down what they are.
+ * Freezes a state that changes led to from an earlier one, if that is frozen: only what lies on the way to the changes is looked at, since all else is
+ * shared by the two.
  */
-export function frozenAlong(before: JsonObject, after: JsonObject, changes: readonly Change[]): JsonObject {
-  if (changes.length === 0 || !Object.isFrozen(before) || Object.isFrozen(after)) return frozen(after)
+export function frozenAs(before: JsonObject, after: JsonObject, changes: readonly Change[]): JsonObject {
+  if (!Object.isFrozen(before) || Object.isFrozen(after)) return after
   const passed: object[] = []
   let previous: Change['path'] = []
   for (const { path } of changes) {

@@ -1,6 +1,6 @@
 import { StateDraft, applyChanges } from '@contextd/protocol'
 import type { Author, Change, Head, JsonObject, Operation } from '@contextd/protocol'
-import { frozenAlong } from '../json-copy.ts'
+import { frozenAs } from '../json-copy.ts'
 import type { KnownContext } from './known-context.ts'
 
 /**
@@ -17,8 +17,9 @@ export class BatchStates {
   #draft: StateDraft | null
   /** Number of a state that is made, and since which the draft has copied what is not frozen. */
   #base = 0
-  /** What was applied, and neither kept nor dropped. */
+  /** What was applied, and neither kept nor dropped; and whether it replaces the whole. */
   #applied: readonly Change[] = []
+  #isWhole = false
 
   constructor(first: JsonObject | null, itemKey: string) {
     this.#itemKey = itemKey
@@ -58,6 +59,8 @@ export class BatchStates {
       if (draft.isSpoilt) this.#restart()
       throw error
     }
+    const [first] = operations
+    this.#isWhole = first?.type === 'set' && first.path.length === 0
     return this.#applied
   }
 
@@ -69,6 +72,8 @@ export class BatchStates {
   /** What was applied leads to the next state. */
   keep(): void {
     this.#push(this.#applied, undefined)
+    // As it was handed in, with its keys in their order.
+    if (this.#isWhole) this.at(this.last)
   }
 
   /** Takes back what was applied, since the commit is refused after all. */
@@ -117,9 +122,6 @@ export class BatchStates {
   }
 }
 
-const frozenAs = (before: JsonObject, after: JsonObject, changes: readonly Change[]): JsonObject =>
-  Object.isFrozen(before) ? frozenAlong(before, after, changes) : after
-
 /** A context right after a commit of a batch: its state is made when it is first read. */
 export class ContextInBatch implements KnownContext {
   readonly head: Head
@@ -157,3 +159,7 @@ export class ContextInBatch implements KnownContext {
 
 /** Whether the state of a context is there; else it is made when it is read. */
 export const hasState = (known: KnownContext): boolean => !(known instanceof ContextInBatch) || known.hasState
+
+/** A context with its state, and without the batch that made it. */
+export const detached = (known: KnownContext): KnownContext => (hasOwnState(known) ? known : { ...known, state: known.state })
+const hasOwnState = (known: KnownContext): boolean => !(known instanceof ContextInBatch)

@@ -338,20 +338,17 @@ export class CommitQueue<T> {
   /** Takes waiting submissions, one of each source in turn, up to a batch. */
   #takeTurns(): Submission<T>[] {
     const taken: Submission<T>[] = []
-    const turns = [...this.#waiting]
-    let turn = 0
-    for (let size = 0; turn < turns.length; turn += 1) {
-      const [source, lane] = turns[turn]!
+    let size = 0
+    // A source that has had its turn, and has more, comes again after all others: a map is walked in the order of insertion.
+    for (const [source, lane] of this.#waiting) {
       const next = lane.first
       if (taken.length > 0 && (taken.length >= batchCommits || size + next.size > batchSize)) break
+      this.#waiting.delete(source)
       lane.takeFirst()
-      // A source that has had its turn, and has more, comes again after all others.
-      if (!lane.empty) turns.push([source, lane])
+      if (!lane.empty) this.#waiting.set(source, lane)
       taken.push(next)
       size += next.size
     }
-    // A new map: one that is emptied and filled again and again leads, in V8, from each of its old tables to the next, and so keeps garbage alive.
-    this.#waiting = new Map(turns.slice(turn))
     return taken
   }
 }

@@ -39,7 +39,10 @@ export interface WriteOptions<S = object> {
   /** An absent context is created from this, in the same commit. Default: the `initial` of its definition. */
   initial?: S
 }
-/** Answer to a write; a write that changes nothing gives the snapshot as it is and an empty delta. */
+/**
+ * Answer to a write; a write that changes nothing gives the snapshot as it is and an empty delta. Where many writes were under way at once,
+ * `context.state` is made when it is first read.
+ */
 export interface WriteResult<S, C> {
   context: Snapshot<S>
   delta: Delta<C>

@@ -11,8 +11,9 @@ import type { CommitRequest } from '../engine/engine.ts'
 import { defaultListLimit } from '../engine/engine-node.ts'
 import type { EngineNode } from '../engine/engine-node.ts'
 import { Formatter } from '../reads/formatter.ts'
-import { LateSnapshot, deltaOf, emptyDelta, snapshotOf } from '../reads/history.ts'
+import { deltaOf, emptyDelta, snapshotOf } from '../reads/history.ts'
 import type { Step } from '../reads/history.ts'
+import { lateSnapshotOf } from '../reads/late-snapshot.ts'
 import { copyJson, takePatch, takeState } from '../json-copy.ts'
 import { serverAuthor } from '../commits/known-context.ts'
 import type { KnownContext } from '../commits/known-context.ts'
@@ -253,9 +254,9 @@ export class NodeContexts {
         ? emptyDelta(contextId, after)
         : deltaOf(contextId, { version: head.version, revision, committedAt, author, changes: changes as Change[] })
     const step = new WrittenStep(delta, before, after)
-    // First the delta: what is new in the state may be frozen along its changes, without a look at the rest.
+    // First the delta: it may need the state, which is there then.
     const formatted = this.#formatter.deltaOnce(step)
-    return { context: hasState(after) ? snapshotOf(contextId, after) : new LateSnapshot(contextId, after), delta: formatted }
+    return { context: hasState(after) ? snapshotOf(contextId, after) : lateSnapshotOf(contextId, after), delta: formatted }
   }
 }
 

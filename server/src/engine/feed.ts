@@ -3,11 +3,13 @@ import type { Change, DeltaFrame, Head, JsonObject } from '@contextd/protocol'
 import { unawaited } from '../application-code.ts'
 import { sameHead } from '../backends/backend.ts'
 import type { LogEntry } from '../backends/backend.ts'
+import { detached } from '../commits/batch-states.ts'
 import type { Decided } from '../commits/decide.ts'
 import { composed, deltaOf, forwards } from '../reads/history.ts'
 import type { Step } from '../reads/history.ts'
 import { absentAt, followsOn } from '../commits/known-context.ts'
 import type { KnownContext } from '../commits/known-context.ts'
+import { frozenAs } from '../json-copy.ts'
 import type { Logger } from '../logger.ts'
 
 /** Who listens to a context in this process. */
@@ -85,6 +87,11 @@ export class Feed {
 
   /** Commits of this node, as they were stored. */
   committed(decided: readonly Decided<unknown>[]): void {
+    this.#tellDecided(decided)
+    if (this.#at !== null) this.#at = detached(this.#at)
+  }
+
+  #tellDecided(decided: readonly Decided<unknown>[]): void {
     for (const { revision, before, after, changes, submission } of decided) {
       if (revision === null) continue
       // Nothing was read yet: what this commit was based on is where the listeners begin.
@@ -246,7 +253,7 @@ function withOldValues(state: JsonObject, bare: readonly Change[]): { state: Jso
     after = applyChanges(after, [change])
     return oldValue === undefined ? change : { ...change, oldValue }
   })
-  return { state: after, changes }
+  return { state: frozenAs(state, after, changes), changes }
 }
 
 function valueAt(state: JsonObject, path: Change['path']): Change['oldValue'] {

@@ -1,7 +1,7 @@
 import { ContextdError, formats } from '@contextd/protocol'
 import type { Delta, DeltaFormat, JsonObject } from '@contextd/protocol'
 import type { Step } from './history.ts'
-import { frozen, frozenAlong } from '../json-copy.ts'
+import { frozen } from '../json-copy.ts'
 import { synchronous } from '../application-code.ts'
 import { verboseDelta } from './verbose-delta.ts'
 
@@ -57,6 +57,7 @@ export class Formatter {
   }
 }
 
-function frozenStates({ delta, before, after }: Step): { before: JsonObject; after: JsonObject } {
-  return { before: frozen(before), after: frozenAlong(before, after, delta.changes) }
-}
+const frozenStates = ({ before, after }: Step): { before: JsonObject; after: JsonObject } => ({
+  before: frozen(before),
+  after: frozen(after),
+})

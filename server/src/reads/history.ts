@@ -1,8 +1,7 @@
-import { inspect } from 'node:util'
 import { applyChanges, diff, invert } from '@contextd/protocol'
-import type { Author, Delta, JsonObject, Snapshot } from '@contextd/protocol'
+import type { Delta, JsonObject, Snapshot } from '@contextd/protocol'
 import type { LogEntry } from '../backends/backend.ts'
-import { frozen } from '../json-copy.ts'
+import { frozen, frozenAs } from '../json-copy.ts'
 import type { KnownContext } from '../commits/known-context.ts'
 import { decodeLogEntry } from '../commits/log-entry.ts'
 import type { LoggedCommit } from '../commits/log-entry.ts'
@@ -19,46 +18,6 @@ export function snapshotOf(contextId: string, { head, state, createdAt, updatedA
   const { incarnation, version, revision } = head
   const { userId, actor } = updatedBy
   return { contextId, incarnation, version, revision, state: frozen(state!), createdAt, updatedAt, updatedBy: { userId, actor } }
-}
-
-/** A snapshot whose state is made when it is read; it is like any other to whoever looks at it. */
-export class LateSnapshot implements Snapshot {
-  static readonly #state = {
-    configurable: true,
-    enumerable: true,
-    get(this: LateSnapshot): JsonObject {
-      return frozen(this.#now.state!)
-    },
-  }
-
-  readonly contextId: string
-  readonly incarnation: string
-  readonly version: number
-  readonly revision: string
-  declare readonly state: JsonObject
-  readonly createdAt: number
-  readonly updatedAt: number
-  readonly updatedBy: Author
-  readonly #now: KnownContext
-
-  constructor(contextId: string, now: KnownContext) {
-    const { incarnation, version, revision } = now.head
-    const { userId, actor } = now.updatedBy
-    this.contextId = contextId
-    this.incarnation = incarnation
-    this.version = version
-    this.revision = revision
-    this.createdAt = now.createdAt
-    this.updatedAt = now.updatedAt
-    this.updatedBy = { userId, actor }
-    this.#now = now
-    // A property of its own, so that it is copied and written as JSON; of a getter that all share, since V8 would make a class for each other one.
-    Object.defineProperty(this, 'state', LateSnapshot.#state)
-  }
-
-  [inspect.custom](): Snapshot {
-    return { ...this }
-  }
 }
 
 /** The delta of one commit. */
@@ -80,7 +39,8 @@ export function* backwards(contextId: string, state: JsonObject, entries: readon
   let after = state
   for (const { text } of entries.toReversed()) {
     const commit = decodeLogEntry(text)
-    const before = applyChanges(after, invert(commit.changes))
+    const undone = invert(commit.changes)
+    const before = frozenAs(after, applyChanges(after, undone), undone)
     yield { delta: deltaOf(contextId, commit), before, after }
     after = before
   }
@@ -91,7 +51,7 @@ export function* forwards(contextId: string, state: JsonObject, entries: readonl
   let before = state
   for (const { text } of entries) {
     const commit = decodeLogEntry(text)
-    const after = applyChanges(before, commit.changes)
+    const after = frozenAs(before, applyChanges(before, commit.changes), commit.changes)
     yield { delta: deltaOf(contextId, commit), before, after }
     before = after
   }
