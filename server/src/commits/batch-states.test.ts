@@ -109,3 +109,12 @@ test('a commit that fails half way leaves the batch as it was', () => {
   states.drop()
   expect(states.at(states.last)).toEqual({ items: [{ id: 'a', x: 2 }, { id: 'b' }] })
 })
+
+test('a state that replaces the whole has its keys in the order in which they were handed in', () => {
+  const states = new BatchStates({ a: 1, b: 1 }, 'id')
+  states.apply([{ type: 'set', path: [], value: { c: 2, b: 2, a: 2 } }])
+  states.keep()
+  states.apply(set(['z'], 3))
+  states.keep()
+  expect([1, 2].map((index) => JSON.stringify(states.at(index)))).toEqual(['{"c":2,"b":2,"a":2}', '{"c":2,"b":2,"a":2,"z":3}'])
+})
