@@ -36,7 +36,7 @@ const rowBytes = 100
 const inFlight = 64
 const contextId = 'bench:cost'
 const leastCommits = 20_000
-const fewCommits = 512
+const fewCommits = 4_096
 const longestMs = 60_000
 
 const row = (index: number): Json => ({ id: `r${index}`, n: 0, text: 'x'.repeat(rowBytes - 40) })

@@ -65,7 +65,7 @@ export class BatchStates {
   }
 
   /** The state that was come to by what was applied. */
-  applied(): JsonObject {
+  appliedState(): JsonObject {
     return this.#draft!.release()
   }
 
@@ -157,9 +157,10 @@ export class ContextInBatch implements KnownContext {
   }
 }
 
+const hasOwnState = (known: KnownContext): boolean => !(known instanceof ContextInBatch)
+
 /** Whether the state of a context is there; else it is made when it is read. */
-export const hasState = (known: KnownContext): boolean => !(known instanceof ContextInBatch) || known.hasState
+export const hasState = (known: KnownContext): boolean => hasOwnState(known) || (known as ContextInBatch).hasState
 
 /** A context with its state, and without the batch that made it. */
 export const detached = (known: KnownContext): KnownContext => (hasOwnState(known) ? known : { ...known, state: known.state })
-const hasOwnState = (known: KnownContext): boolean => !(known instanceof ContextInBatch)

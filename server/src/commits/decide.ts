@@ -122,7 +122,7 @@ export function decide<T>(
     const changes = states.apply(wanted)
     // One that only moves on to another version of the definition is a commit too, so that it is stored.
     if (changes.length === 0 && migration === null) return nothing()
-    options.validate?.(before, states.applied())
+    options.validate?.(before, states.appliedState())
     if (migration === null) checkRequiredLocks(submission, wanted, changes, options)
     return application(submission, at, states, wanted, changes, revision, now, options)
   } catch (error) {
@@ -248,7 +248,7 @@ function application<T>(
   const encoded = encodeChanges(changes, options.byteLength)
   const stateSize = checkedSize(
     at.stateSize + encoded.growth,
-    () => states.applied(),
+    () => states.appliedState(),
     () => at.state!,
     options,
   )
