@@ -313,20 +313,20 @@ describe('cleanup', () => {
   })
 })
 
-/** A store where some contexts cannot be cleaned up, or that is away; it counts the removals of each turn. */
+/** A store where some contexts cannot be cleaned up, or that is away; it counts the removals that are asked for at once. */
 class Failing extends MemoryBackend {
   fails: (contextId: string) => boolean = () => false
   away = false
   removes: number[] | null = null
-  #turn = false
+  #counting = false
 
   override async commit(batch: CommitBatch): Promise<CommitResult> {
     if (batch.remove) this.#fail(batch.contextId)
     if (batch.remove && this.removes !== null) {
-      if (!this.#turn) {
-        this.#turn = true
+      if (!this.#counting) {
+        this.#counting = true
         this.removes.push(0)
-        setImmediate(() => (this.#turn = false))
+        queueMicrotask(() => (this.#counting = false))
       }
       this.removes[this.removes.length - 1]! += 1
     }
