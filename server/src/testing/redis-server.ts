@@ -6,6 +6,7 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freezeProcess } from './freeze-process.ts'
 
 /** Options of {@link startRedisServer}. */
 export interface RedisServerOptions {
@@ -105,7 +106,7 @@ class TestRedisServer implements RedisServer {
   }
 
   freeze(): void {
-    this.#child.kill('SIGSTOP')
+    freezeProcess(this.pid)
   }
 
   thaw(): void {

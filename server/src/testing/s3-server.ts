@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { AwsV4Signer } from 'aws4fetch'
+import { freezeProcess } from './freeze-process.ts'
 
 /** Whom an S3 server knows. */
 export interface S3Keys {
@@ -114,7 +115,8 @@ class TestS3Server implements S3Server {
   }
 
   freeze(): void {
-    this.#children.at(-1)?.kill('SIGSTOP')
+    const gateway = this.#children.at(-1)
+    if (gateway?.pid !== undefined) freezeProcess(gateway.pid)
   }
 
   thaw(): void {
