@@ -1,4 +1,4 @@
-import { assertJson, checkOperations, checkState, deepestNesting, isPlainObject, takeJson } from '@contextd/protocol'
+import { assertJson, checkOperations, checkState, deepestNesting, isObject, isPlainObject, takeJson } from '@contextd/protocol'
 import type { Change, JsonObject, JsonValue, Limits } from '@contextd/protocol'
 
 /**
@@ -83,8 +83,6 @@ function taken<O extends { readonly type: 'set' | 'merge'; readonly value: JsonO
   }
   return [operation]
 }
-
-const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Freezes a value and all in it; parts that are frozen already are not looked into. */
 export function frozen<T>(value: T): T {

@@ -188,17 +188,27 @@ function checkConditions({ ifVersion, ifRevision }: Submission<unknown>, { head 
 function removal<T>(submission: Submission<T>, at: KnownContext, revision: string, now: number): Decided<T> {
   const head: Head = { incarnation: '', version: 0, revision }
   const after = absentAt(head, now, submission.author)
-  return {
-    submission,
-    verdict: { type: 'applied', head },
-    revision,
-    before: at,
-    after,
-    operations: noOperations,
-    changes: [],
-    encoded: noChanges,
-  }
+  return applied(submission, revision, at, after, noOperations, [], noChanges)
 }
+
+const applied = <T>(
+  submission: Submission<T>,
+  revision: string,
+  before: KnownContext,
+  after: KnownContext,
+  operations: readonly Operation[],
+  changes: readonly Change[],
+  encoded: EncodedChanges,
+): Decided<T> => ({
+  submission,
+  verdict: { type: 'applied', head: after.head },
+  revision,
+  before,
+  after,
+  operations,
+  changes,
+  encoded,
+})
 
 function creation<T>(
   submission: Submission<T>,
@@ -231,7 +241,7 @@ function creation<T>(
     stateSize,
     schema: options.schema,
   }
-  return { submission, verdict: { type: 'applied', head }, revision, before: at, after, operations: wanted, changes, encoded }
+  return applied(submission, revision, at, after, wanted, changes, encoded)
 }
 
 function application<T>(
@@ -263,16 +273,7 @@ function application<T>(
     sinceSnapshotSize: at.sinceSnapshotSize,
     schema: migrationBy(submission.author) ?? at.schema,
   })
-  return {
-    submission,
-    verdict: { type: 'applied', head },
-    revision,
-    before: at,
-    after,
-    operations,
-    changes,
-    encoded,
-  }
+  return applied(submission, revision, at, after, operations, changes, encoded)
 }
 
 /**

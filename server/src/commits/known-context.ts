@@ -5,7 +5,7 @@ import type { ContextRow, LogEntry, StoredContext } from '../backends/backend.ts
 import { encodeChanges } from './encoded-changes.ts'
 import { decodeLogEntry } from './log-entry.ts'
 
-/** A context as a node has it in memory, at one version. Copied by its fields: `state` may be one that is made when it is read. */
+/** A context as a node has it in memory, at one version. Name `state` where you spread one: in a batch it is made when it is read, and no property of its own. */
 export interface KnownContext {
   readonly head: Head
   /** Null: absent. */

@@ -1,24 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { ContextdError } from '@contextd/protocol'
 import type { JsonObject, Operation } from '@contextd/protocol'
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { code, create, increment } from '../../support/contexts.ts'
 import { memoryBackend } from '../backends/memory.ts'
-import { contextsWith, createContexts } from './contexts.ts'
-import type { Contexts } from './contexts.ts'
+import { createContexts } from './contexts.ts'
 import { engineOf } from '../engine/engine.ts'
-import type { Timing } from '../engine/timing.ts'
-
-const opened: { close(): Promise<void> }[] = []
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((contexts) => contexts.close()))
-})
-function create(options: Parameters<typeof contextsWith>[0] = {}, timing: Partial<Timing> = {}): Contexts<{}, unknown> {
-  const contexts = contextsWith({ deltaFormat: 'changes', ...options }, timing)
-  opened.push(contexts)
-  return contexts
-}
-const increment = [{ type: 'increment', path: ['n'], by: 1 }] as const
-const code = (expected: string): object => expect.objectContaining({ name: 'ContextdError', code: expected })
 
 describe('bad input', () => {
   const circular: { [key: string]: unknown } = {}

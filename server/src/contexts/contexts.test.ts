@@ -1,23 +1,10 @@
 import { defineContext } from '@contextd/protocol'
 import type { Delta, Head, JsonObject, StandardSchema } from '@contextd/protocol'
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { code, create, increment } from '../../support/contexts.ts'
 import type { ContextBackend } from '../backends/backend.ts'
-import { contextsWith, createContexts } from './contexts.ts'
-import type { Contexts } from './contexts.ts'
-import type { Timing } from '../engine/timing.ts'
+import { createContexts } from './contexts.ts'
 import { SharedMemory } from '../testing/shared-memory.ts'
-
-const opened: { close(): Promise<void> }[] = []
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((contexts) => contexts.close()))
-})
-function create(options: Parameters<typeof contextsWith>[0] = {}, timing: Partial<Timing> = {}): Contexts<{}, unknown> {
-  const contexts = contextsWith({ deltaFormat: 'changes', ...options }, timing)
-  opened.push(contexts)
-  return contexts
-}
-const increment = [{ type: 'increment', path: ['n'], by: 1 }] as const
-const code = (expected: string): object => expect.objectContaining({ name: 'ContextdError', code: expected })
 
 describe('writes', () => {
   test('set creates version 1, and answers snapshot and delta', async () => {
@@ -44,7 +31,7 @@ describe('writes', () => {
     const verbose = createContexts()
     const patch = createContexts({ deltaFormat: 'jsonPatch' })
     const own = createContexts({ deltaFormat: (delta, { before, after }) => [delta.changes.length, before, after] as const })
-    opened.push(verbose, patch, own)
+    for (const each of [verbose, patch, own]) onTestFinished(() => each.close())
     for (const contexts of [verbose, patch, own]) await contexts.set('a', { n: 1 })
     expect((await verbose.update('a', { n: 2 })).delta.changes).toEqual({ n: { action: 'modified', value: 2, oldValue: 1 } })
     expect((await patch.update('a', { n: 2 })).delta.changes).toEqual([{ op: 'replace', path: '/n', value: 2 }])

@@ -1,4 +1,4 @@
-import { ContextdError, checkOperations, checkState, fromJsonPatch } from '@contextd/protocol'
+import { ContextdError, checkOperations, checkState, fromJsonPatch, isObject } from '@contextd/protocol'
 import type { JsonObject, JsonPatchOperation, Operation } from '@contextd/protocol'
 import { forbidden } from '../authorize.ts'
 import type { Grants } from '../authorize.ts'
@@ -85,8 +85,6 @@ function merged(value: unknown, limits: Call['node']['limits']): Operation {
   if (!isObject(value)) throw bad('A merge patch is an object with the keys to change.')
   return checkOperations([{ type: 'merge', path: [], value }], limits)[0]!
 }
-
-const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** `{ operations | patch, initial? }`: what the other two media types have no place for. */
 function ownPatch({ node, contextId }: Call, document: unknown): Pick<Wanted, 'operations' | 'initial'> {

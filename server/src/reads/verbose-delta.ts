@@ -1,4 +1,4 @@
-import { equal, formats } from '@contextd/protocol'
+import { equal, formats, isObject } from '@contextd/protocol'
 import type { Change, JsonObject, JsonValue, VerboseChange, VerboseDelta } from '@contextd/protocol'
 import { fieldOf, frozen } from '../json-copy.ts'
 
@@ -81,12 +81,10 @@ class Tree {
   }
 
   #added(value: JsonValue): VerboseChange | VerboseDelta {
-    const keys = isObject(value) ? Object.keys(value as JsonObject) : []
+    const keys = isObject(value) ? Object.keys(value) : []
     if (keys.length === 0) return this.#leaf({ action: 'added', value })
     const inner: VerboseDelta = {}
     for (const key of keys) inner[key] = this.#added((value as JsonObject)[key]!)
     return inner
   }
 }
-
-const isObject = (value: JsonValue | undefined): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -8,6 +8,8 @@ import type { RedisServer } from './redis-server.ts'
  */
 export async function untilCaughtUp(primary: RedisServer, replica: RedisServer): Promise<void> {
   const [from, to] = [primary, replica].map(({ adminUrl }) => new Redis(adminUrl)) as [Redis, Redis]
+  // What fails is told by the command.
+  for (const admin of [from, to]) admin.on('error', () => {})
   try {
     const offset = await offsetIn(from, 'master_repl_offset')
     while ((await offsetIn(to, 'slave_repl_offset')) < offset) await setTimeout(5)
