@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { createContexts } from 'contextd'
 import { redisAclRules, redisBackend } from 'contextd/backends/redis'
 import { sqliteBackend } from 'contextd/backends/sqlite'
+import { Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
 import { blocksOf, ownFolder, portsFor, runShell, startByConf, startCommand, startModule, terminate } from '../support/guide.ts'
 import { until } from '../support/wait.ts'
@@ -88,6 +89,12 @@ test('Cluster: six servers that are joined by redis-cli, and a node', async () =
   for (const port of named) await startByConf(ports(block('Cluster', 'conf').replace('7000', String(port))))
   const told = await runShell(ports(block('Cluster', 'sh')), tmpdir())
   expect(told).toContain('All 16384 slots covered')
+  // The last of them may hear of the others a moment after redis-cli is through.
+  for (const port of named) {
+    const admin = new Redis(ports(`redis://127.0.0.1:${port}`))
+    onTestFinished(() => admin.disconnect())
+    await until('the cluster is up', async () => (await admin.cluster('INFO')).includes('cluster_state:ok'))
+  }
   await startModule(`${ports(block('Cluster', 'js'))}\n${tries}`)
   for (let n = 0; n < 12; n += 1) expect(await put(ports('http://127.0.0.1:4000'), `ops:c${n}`)).toBe(201)
   expect(await runShell(ports('npx contextd list --store redis://127.0.0.1:7000'), tmpdir())).toContain('ops:c11')
